@@ -1,0 +1,3 @@
+//! App Container Images: archives of `manifest` and `rootfs`, read and written as streams.
+
+pub mod entry;

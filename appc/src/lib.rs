@@ -1,0 +1,3 @@
+//! The App Container specification 0.8.11.
+
+pub mod aci;

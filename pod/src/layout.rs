@@ -1,0 +1,80 @@
+//! Names of the files in a pod's directory, relative to it, and of the directories around it.
+//!
+//! They are those of rkt 1.30, so that tools that read pods keep working. Where this implementation adds a file, the
+//! comment says so.
+
+use std::path::{Path, PathBuf};
+
+/// The default data directory.
+pub const DATA_DIR: &str = "/var/lib/rkt";
+/// The runtime directory: what need not survive a reboot.
+pub const RUN_DIR: &str = "/run/rkt";
+/// The vendor's configuration and programs.
+pub const VENDOR_DIR: &str = "/usr/lib/rkt";
+/// The administrator's configuration.
+pub const LOCAL_CONFIG_DIR: &str = "/etc/rkt";
+
+/// Below the data directory: one directory a [`crate::Place`], each with pods named by their UUID.
+pub const PODS: &str = "pods";
+/// Below the data directory: the image store.
+pub const STORE: &str = "cas";
+/// Below the data directory: lock files, `prepareLock` among them.
+pub const LOCKS: &str = "locks";
+/// Below [`LOCKS`]: held shared while a pod is prepared, exclusively while trees are collected.
+pub const PREPARE_LOCK: &str = "prepareLock";
+
+/// The pod manifest (JSON).
+pub const MANIFEST: &str = "pod";
+/// Empty; its mtime is when the pod was created.
+pub const CREATED: &str = "pod-created";
+/// PID of the pod's init in the host's PID namespace: decimal and a newline; its mtime is when the pod was started.
+pub const PID: &str = "pid";
+/// The pod's cgroup below the cgroup2 mount, without a leading slash. Direct launcher only.
+pub const SUBCGROUP: &str = "subcgroup";
+/// Marker: the apps' roots are overlays.
+pub const OVERLAY_PREPARED: &str = "overlay-prepared";
+/// stage1's runtime parameters and what it did with them (JSON, [`crate::stage1::RuntimeState`]).
+pub const RUNTIME: &str = "runtime-config";
+/// A copy of each app's image manifest and the id of its rendered tree: `appsinfo/<app>/{manifest,treeStoreID}`.
+pub const APPS_INFO: &str = "appsinfo";
+/// In `appsinfo/<app>`: the image manifest.
+pub const APP_MANIFEST: &str = "manifest";
+/// In `appsinfo/<app>`: the id of the rendered tree that is the overlay's lower layer.
+pub const APP_TREE_ID: &str = "treeStoreID";
+/// Overlay directories: `overlay/<app>/{upper,work}`.
+pub const OVERLAY: &str = "overlay";
+/// Volumes of kind `empty`, by name.
+pub const SHARED_VOLUMES: &str = "sharedVolumes";
+/// The pod's root directory, as its init sees it.
+pub const STAGE1_ROOTFS: &str = "stage1/rootfs";
+/// In [`STAGE1_ROOTFS`]: one directory an app.
+pub const STAGE2: &str = "opt/stage2";
+/// In [`STAGE1_ROOTFS`]: one file an app that has ended, holding its exit status (128 + signal for a death by signal)
+/// in decimal, without a newline.
+pub const STATUS: &str = "rkt/status";
+/// The specs that stage1 hands to `app-exec`: `specs/<app>`. Ours.
+pub const SPECS: &str = "specs";
+/// Without journald: the apps' output in the CRI log format, `logs/<app>.log`. Ours.
+pub const LOGS: &str = "logs";
+
+/// Where an app's root file system is, seen from the pod's directory: the tree itself without overlay, the place where
+/// the overlay is mounted (in the pod's mount namespace) with it.
+pub fn app_rootfs(app: &str) -> PathBuf {
+    Path::new(STAGE1_ROOTFS).join(STAGE2).join(app).join("rootfs")
+}
+
+/// Where an app's exit status is kept, seen from the pod's directory.
+pub fn app_status(app: &str) -> PathBuf {
+    Path::new(STAGE1_ROOTFS).join(STATUS).join(app)
+}
+
+/// The upper and the work directory of an app's overlay, seen from the pod's directory.
+pub fn app_overlay(app: &str) -> (PathBuf, PathBuf) {
+    let base = Path::new(OVERLAY).join(app);
+    (base.join("upper"), base.join("work"))
+}
+
+/// The file an app's output is kept in where there is no journal, seen from the pod's directory.
+pub fn app_log(app: &str) -> PathBuf {
+    Path::new(LOGS).join(format!("{app}.log"))
+}

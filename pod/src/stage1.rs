@@ -1,0 +1,182 @@
+//! The stage1 interface: what stage0 says to a stage1 program, and what that leaves in the pod's directory.
+//!
+//! A stage1 is a directory with a manifest whose annotations name its programs ([`annotation`]). Each is called with the
+//! pod's directory as its working directory. The built-in stage1 is one program that looks at its `argv[0]`.
+
+use std::ffi::OsString;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the interface that this implementation speaks (annotation `…/interface-version`).
+pub const INTERFACE_VERSION: u32 = 6;
+/// Environment of `run`: the number of the inherited descriptor that holds the pod's lock.
+pub const ENV_LOCK_FD: &str = "RKT_LOCK_FD";
+
+/// Exit status of `rkt` and of a stage1 that failed itself, whatever its apps did.
+pub const EXIT_FAILURE: u8 = 254;
+
+/// The entry points of a stage1, by the last part of their annotation's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Makes and supervises the pod: [`RunArgs`]. Replaces the calling process.
+    Run,
+    /// Stops the pod: `stop [--force] UUID`.
+    Stop,
+    /// Undoes what a dead pod left outside its directory: `gc [--debug] UUID`.
+    Gc,
+}
+
+impl Entry {
+    /// The last part of the annotation's name, and the built-in stage1's `argv[0]`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Entry::Run => "run",
+            Entry::Stop => "stop",
+            Entry::Gc => "gc",
+        }
+    }
+}
+
+/// The annotation of a stage1 image that names the program of `entry`.
+pub fn annotation(entry: Entry) -> String {
+    format!("coreos.com/rkt/stage1/{}", entry.name())
+}
+
+/// Who starts and watches the apps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supervisor {
+    /// systemd where it is the service manager and answers, else direct.
+    #[default]
+    Auto,
+    /// Apps are transient units.
+    Systemd,
+    /// stage1 starts the apps itself.
+    Direct,
+}
+
+impl Supervisor {
+    /// The word on the command line and in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Supervisor::Auto => "auto",
+            Supervisor::Systemd => "systemd",
+            Supervisor::Direct => "direct",
+        }
+    }
+
+    /// The supervisor that `word` names.
+    pub fn from_word(word: &str) -> Option<Supervisor> {
+        [Supervisor::Auto, Supervisor::Systemd, Supervisor::Direct].into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+/// The arguments of a stage1's `run`, in the order of rkt 1.30; `--supervisor` is ours.
+#[derive(Debug, Clone, Default)]
+pub struct RunArgs {
+    /// `--debug`
+    pub debug: bool,
+    /// `--net=LIST`, as the user wrote it; `host` and `none` are built in.
+    pub net: String,
+    /// `--interactive`: the only app gets the terminal.
+    pub interactive: bool,
+    /// `--local-config=DIR`
+    pub local_config: Option<OsString>,
+    /// `--hostname=H`; `rkt-<uuid>` where absent.
+    pub hostname: Option<String>,
+    /// `--disable-capabilities-restriction`
+    pub insecure_capabilities: bool,
+    /// `--disable-paths`
+    pub insecure_paths: bool,
+    /// `--disable-seccomp`
+    pub insecure_seccomp: bool,
+    /// `--ipc=auto|private|parent`
+    pub ipc: Option<String>,
+    /// `--supervisor=auto|systemd|direct`
+    pub supervisor: Supervisor,
+    /// The pod.
+    pub uuid: String,
+}
+
+impl RunArgs {
+    /// The argument vector, `argv[0]` excluded.
+    pub fn to_args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        if self.debug {
+            args.push("--debug".into());
+        }
+        args.push(format!("--net={}", self.net).into());
+        if self.interactive {
+            args.push("--interactive".into());
+        }
+        if let Some(dir) = &self.local_config {
+            let mut arg = OsString::from("--local-config=");
+            arg.push(dir);
+            args.push(arg);
+        }
+        if let Some(hostname) = &self.hostname {
+            args.push(format!("--hostname={hostname}").into());
+        }
+        for (set, flag) in [
+            (self.insecure_capabilities, "--disable-capabilities-restriction"),
+            (self.insecure_paths, "--disable-paths"),
+            (self.insecure_seccomp, "--disable-seccomp"),
+        ] {
+            if set {
+                args.push(flag.into());
+            }
+        }
+        if let Some(ipc) = &self.ipc {
+            args.push(format!("--ipc={ipc}").into());
+        }
+        if self.supervisor != Supervisor::Auto {
+            args.push(format!("--supervisor={}", self.supervisor.as_str()).into());
+        }
+        args.push(self.uuid.clone().into());
+        args
+    }
+}
+
+/// What stage1 did, kept in [`crate::layout::RUNTIME`] for `status`, `stop`, `logs` and `gc`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeState {
+    /// Never `auto`: the one that was taken.
+    pub supervisor: Supervisor,
+    /// Why `auto` did not take systemd, where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor_reason: Option<String>,
+    /// The machine's name, where it is registered with machined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Why there is no machine, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_reason: Option<String>,
+    /// The unit that the machine is registered against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_unit: Option<String>,
+    /// The slice that holds the pod's units (systemd).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// The app units, in the order of the manifest (systemd).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<String>,
+    /// Where the apps' output goes besides the terminal.
+    pub log: LogSink,
+    /// Isolators that could not be enforced, each with the reason: `app: isolator: reason`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_enforced: Vec<String>,
+}
+
+/// Where the apps' output is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogSink {
+    /// In the journal, found by the field `RKT_POD_UUID`.
+    Journal,
+    /// In files below [`crate::layout::LOGS`].
+    #[default]
+    Files,
+    /// Nowhere: the only app has the terminal.
+    None,
+}
