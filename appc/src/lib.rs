@@ -1,3 +1,15 @@
-//! The App Container specification 0.8.11.
+//! The App Container specification 0.8.11 as a library: types with their grammar and limits ([`types`]), image and pod
+//! manifests ([`schema`]), isolators as typed values ([`isolator`]) and images as streams ([`aci`]).
+//!
+//! Parsers take text or bytes and do no I/O. Errors name the place in the JSON document and the rule that it breaks.
 
 pub mod aci;
+pub mod isolator;
+mod json;
+pub mod schema;
+pub mod types;
+
+pub use json::{MAX_MANIFEST_SIZE, SchemaError};
+
+/// The version of the specification that this library implements.
+pub const SPEC_VERSION: &str = "0.8.11";

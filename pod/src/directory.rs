@@ -159,8 +159,10 @@ impl PodDir {
     pub fn runtime_state(&self) -> Result<RuntimeState> {
         let path = self.path().join(layout::RUNTIME);
         let text = fs::read(&path).map_err(std_error("read", &path))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::Corrupt { object: path.display().to_string(), problem: error.to_string() })
+        serde_json::from_slice(&text).map_err(|error| Error::Corrupt {
+            object: path.display().to_string(),
+            problem: error.to_string(),
+        })
     }
 }
 
@@ -169,7 +171,12 @@ impl PodDir {
 ///
 /// # Errors
 /// Where the file cannot be written or renamed.
-pub fn write_atomically(directory: impl AsFd, name: &Path, content: &[u8], mode: u32) -> rustix::io::Result<()> {
+pub fn write_atomically(
+    directory: impl AsFd,
+    name: &Path,
+    content: &[u8],
+    mode: u32,
+) -> rustix::io::Result<()> {
     let mut temporary = name.as_os_str().to_owned();
     temporary.push(".tmp");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;

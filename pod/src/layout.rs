@@ -29,6 +29,8 @@ pub const MANIFEST: &str = "pod";
 pub const CREATED: &str = "pod-created";
 /// PID of the pod's init in the host's PID namespace: decimal and a newline; its mtime is when the pod was started.
 pub const PID: &str = "pid";
+/// PID of the supervisor (stage1), as above. It holds the pod's lock for as long as it lives.
+pub const PPID: &str = "ppid";
 /// The pod's cgroup below the cgroup2 mount, without a leading slash. Direct launcher only.
 pub const SUBCGROUP: &str = "subcgroup";
 /// Marker: the apps' roots are overlays.

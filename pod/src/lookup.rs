@@ -64,7 +64,8 @@ pub fn by_prefix(data: &Path, prefix: &str) -> Result<PodDir> {
 /// The pod with this whole UUID, in any place. Looked for in the order in which pods move, twice: a pod that moves on
 /// while we look is found by the second pass.
 pub fn by_uuid(data: &Path, uuid: &str) -> Option<PodDir> {
-    let find = || Place::ALL.map(|place| PodDir::new(data, place, uuid)).into_iter().find(|pod| pod.path().is_dir());
+    let find =
+        || Place::ALL.map(|place| PodDir::new(data, place, uuid)).into_iter().find(|pod| pod.path().is_dir());
     find().or_else(find)
 }
 

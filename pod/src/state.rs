@@ -21,14 +21,8 @@ pub enum Place {
 
 impl Place {
     /// All places, in the order in which pods go through them.
-    pub const ALL: [Place; 6] = [
-        Place::Embryo,
-        Place::Prepare,
-        Place::Prepared,
-        Place::Run,
-        Place::ExitedGarbage,
-        Place::Garbage,
-    ];
+    pub const ALL: [Place; 6] =
+        [Place::Embryo, Place::Prepare, Place::Prepared, Place::Run, Place::ExitedGarbage, Place::Garbage];
     /// The places whose pods users see and name.
     pub const VISIBLE: [Place; 4] = [Place::Prepare, Place::Prepared, Place::Run, Place::ExitedGarbage];
 

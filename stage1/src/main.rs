@@ -1,1 +1,35 @@
-fn main() {}
+//! The executor that stage0 execs: makes a pod out of a prepared directory and supervises it.
+//!
+//! One program with several entry points, chosen by `argv[0]`: `run` makes and supervises the pod, `stop` and `gc`
+//! act on the pod of another `run`. All are called with the pod's directory as their working directory.
+
+mod cgroup;
+mod entry;
+mod init;
+mod launcher;
+mod mounts;
+mod output;
+mod pod;
+mod run;
+mod sys;
+mod terminal;
+
+use std::{path::Path, process::ExitCode};
+
+fn main() -> ExitCode {
+    let argv0 = std::env::args_os().next().unwrap_or_default();
+    let entry = Path::new(&argv0).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let result = match entry.as_str() {
+        "run" => run::main(),
+        "stop" => entry::stop(),
+        "gc" => entry::gc(),
+        other => Err(anyhow::anyhow!("{other:?} is no entry point: this program is started by rkt")),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("stage1: {error:#}");
+            ExitCode::from(rkt_pod::stage1::EXIT_FAILURE)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The entry points that act on the pod of another process: `stop` and `gc`.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+use rkt_pod::{
+    Place, PodDir, State, layout,
+    stage1::{RuntimeState, Supervisor},
+};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal},
+};
+
+use crate::{
+    cgroup,
+    launcher::{self, app_unit},
+};
+
+/// `stop [--force] UUID`: asks the pod's supervisor to end the pod, or kills it.
+pub(crate) fn stop() -> Result<u8> {
+    let (flags, uuid) = arguments(&["--force"])?;
+    let force = !flags.is_empty();
+    let pod = this_pod(&uuid)?;
+    let supervisor = read_pid(layout::PPID)?;
+    let init = if force { read_pid(layout::PID).ok() } else { None };
+    // A PID may have been given to somebody else, unless the pod runs: its supervisor holds the lock while it lives.
+    // So the processes are pinned first, and the lock is looked at then.
+    let supervisor = pin(supervisor)?;
+    let init = init.map(pin).transpose()?.flatten();
+    if pod.state()? != State::Running {
+        bail!("pod {uuid:?} is not running");
+    }
+    let signal = if force { Signal::KILL } else { Signal::TERM };
+    for pidfd in init.iter().chain(supervisor.iter()) {
+        match rustix::process::pidfd_send_signal(pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => {
+                return Err(errno).with_context(|| format!("signal the supervisor of pod {uuid:?}"));
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// `gc [--debug] UUID`: removes what a pod that has ended left outside its directory.
+pub(crate) fn gc() -> Result<u8> {
+    let (_, uuid) = arguments(&["--debug"])?;
+    if let Ok(relative) = fs::read_to_string(layout::SUBCGROUP) {
+        remove_cgroup(relative.trim(), &uuid)?;
+    }
+    match this_pod(&uuid)?.runtime_state() {
+        Ok(state) if state.supervisor == Supervisor::Systemd => stop_units(&state, &uuid),
+        _ => Ok(0),
+    }
+}
+
+fn arguments(known: &[&str]) -> Result<(Vec<String>, String)> {
+    let mut flags = Vec::new();
+    let mut uuid = None;
+    for argument in std::env::args().skip(1) {
+        if known.contains(&argument.as_str()) {
+            flags.push(argument);
+        } else if rkt_pod::lookup::is_uuid(&argument) && uuid.is_none() {
+            uuid = Some(argument);
+        } else {
+            bail!("unexpected argument {argument:?}");
+        }
+    }
+    Ok((flags, uuid.context("the pod's UUID is missing")?))
+}
+
+/// The pod whose directory is the working directory.
+fn this_pod(uuid: &str) -> Result<PodDir> {
+    let path = std::env::current_dir().context("find the pod's directory")?;
+    let place = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let place = Place::ALL.into_iter().find(|known| Some(known.directory()) == place);
+    match (place, path.ancestors().nth(3)) {
+        (Some(place), Some(data)) if path.file_name().is_some_and(|name| name == uuid) => {
+            Ok(PodDir::new(data, place, uuid))
+        }
+        _ => bail!("{} is not the directory of pod {uuid}", path.display()),
+    }
+}
+
+fn read_pid(file: &str) -> Result<Pid> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {file} of the pod"))?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    pid.with_context(|| format!("{file} of the pod does not hold a PID"))
+}
+
+/// A descriptor of the process, or `None` where it is gone.
+fn pin(pid: Pid) -> Result<Option<std::os::fd::OwnedFd>> {
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(errno).with_context(|| format!("open process {}", pid.as_raw_nonzero())),
+    }
+}
+
+/// Removes the pod's cgroup, which must be one that we could have made.
+fn remove_cgroup(relative: &str, uuid: &str) -> Result<()> {
+    let path = Path::new(relative);
+    let is_ours = path.file_name().is_some_and(|name| name == format!("rkt-{uuid}").as_str())
+        && path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    if !is_ours {
+        bail!("{}: {relative:?} is not a cgroup of this pod", layout::SUBCGROUP);
+    }
+    match cgroup::mount_point() {
+        Some(mount) => {
+            cgroup::remove_tree(&mount.join(path)).with_context(|| format!("remove cgroup {relative}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Stops the units of a pod whose supervisor was killed. Normally systemd has collected them by itself.
+fn stop_units(state: &RuntimeState, uuid: &str) -> Result<u8> {
+    // Only names that this pod can have: the file is the pod's, and the pod is dead.
+    let prefix = app_unit(uuid, "");
+    let prefix = prefix.trim_end_matches(".service");
+    let units = state.units.iter().filter(|unit| unit.starts_with(prefix)).cloned();
+    let names: Vec<String> = units.chain([launcher::pod_slice(uuid)]).collect();
+    if launcher::Connecting::start().is_err() {
+        return Ok(0);
+    }
+    let status = Command::new("/usr/bin/systemctl")
+        .args(["stop", "--quiet", "--no-ask-password", "--"])
+        .args(&names)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .context("run systemctl stop")?;
+    // 5: not loaded, which is how it should be.
+    Ok(if status.success() || status.code() == Some(5) { 0 } else { 1 })
+}

@@ -1,0 +1,171 @@
+//! Our one connection to the system bus.
+//!
+//! A thread of its own drives it, so that connecting goes on while the pod's namespaces are made, and so that nothing
+//! but what we want reaches the supervisor: the ends of units, and the answers to calls that failed.
+
+use std::{
+    num::NonZeroU32,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures_util::StreamExt;
+use rustix::event::EventfdFlags;
+use zbus::{Connection, Message, MessageStream, message};
+
+/// How long the bus, or a service on it, may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where systemd says that it is the service manager (sd_booted(3)).
+const BOOTED: &str = "/run/systemd/system";
+
+/// A connection that is being made.
+#[derive(Debug)]
+pub(crate) struct Connecting(mpsc::Receiver<Result<Bus>>);
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    connection: Connection,
+    incoming: mpsc::Receiver<Message>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Connecting {
+    /// Starts to connect, where systemd is the service manager.
+    pub(crate) fn start() -> Result<Connecting> {
+        if !Path::new(BOOTED).is_dir() {
+            bail!("systemd is not the service manager here ({BOOTED} does not exist)");
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        std::thread::Builder::new()
+            .name("bus".to_owned())
+            .spawn(move || zbus::block_on(drive(&sender)))
+            .context("start a thread for the bus")?;
+        Ok(Connecting(receiver))
+    }
+
+    /// Waits for the connection.
+    pub(crate) fn wait(self) -> Result<Bus> {
+        match self.0.recv_timeout(TIMEOUT) {
+            Ok(result) => result,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(anyhow!("the system bus does not answer")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                Err(anyhow!("the connection to the system bus broke"))
+            }
+        }
+    }
+}
+
+/// Connects, hands the connection over, and passes on what comes in until the connection ends.
+async fn drive(result: &mpsc::SyncSender<Result<Bus>>) {
+    let (connection, wake) = match connect().await {
+        Ok(made) => made,
+        Err(error) => {
+            if result.send(Err(error)).is_err() {
+                // Nobody waits any more.
+            }
+            return;
+        }
+    };
+    let mut stream = MessageStream::from(&connection);
+    let (sender, incoming) = mpsc::channel();
+    if result.send(Ok(Bus { connection, incoming, wake: Arc::clone(&wake) })).is_err() {
+        return;
+    }
+    while let Some(message) = stream.next().await {
+        let Ok(message) = message else { break };
+        let wanted = matches!(message.message_type(), message::Type::Signal | message::Type::Error);
+        if wanted
+            && (sender.send(message).is_err() || rustix::io::write(&wake, &1_u64.to_ne_bytes()).is_err())
+        {
+            break;
+        }
+    }
+}
+
+async fn connect() -> Result<(Connection, Arc<OwnedFd>)> {
+    let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .context("make an eventfd")?;
+    let connection = zbus::connection::Builder::system()
+        .method_timeout(TIMEOUT)
+        .build()
+        .await
+        .map_err(|error| anyhow!("connect to the system bus: {error}"))?;
+    Ok((connection, Arc::new(wake)))
+}
+
+/// A method of an object on the bus.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Method {
+    /// The service's name.
+    pub(crate) service: &'static str,
+    /// The object.
+    pub(crate) object: &'static str,
+    /// The interface.
+    pub(crate) interface: &'static str,
+    /// The method.
+    pub(crate) name: &'static str,
+}
+
+impl Bus {
+    /// Calls a method and waits for its answer.
+    pub(crate) fn call<B>(&self, method: Method, body: &B) -> zbus::Result<Message>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        zbus::block_on(self.connection.call_method(
+            Some(method.service),
+            method.object,
+            Some(method.interface),
+            method.name,
+            body,
+        ))
+    }
+
+    /// Calls a method without waiting. Where it fails, its error comes with [`Bus::incoming`] and names the serial
+    /// number returned here.
+    pub(crate) fn send<B>(&self, method: Method, body: &B) -> Result<NonZeroU32>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        let build = || -> zbus::Result<Message> {
+            Message::method_call(method.object, method.name)
+                .destination(method.service)
+                .interface(method.interface)
+                .build(body)
+        };
+        let message = build().map_err(|error| anyhow!("call {}: {error}", method.name))?;
+        zbus::block_on(self.connection.send(&message))
+            .map_err(|error| anyhow!("call {}: {error}", method.name))?;
+        Ok(message.primary_header().serial_num())
+    }
+
+    /// Asks for the signals that match.
+    pub(crate) fn add_match(&self, rule: &str) -> Result<()> {
+        const ADD_MATCH: Method = Method {
+            service: "org.freedesktop.DBus",
+            object: "/org/freedesktop/DBus",
+            interface: "org.freedesktop.DBus",
+            name: "AddMatch",
+        };
+        self.send(ADD_MATCH, &(rule,)).map(drop)
+    }
+
+    /// Readable when something came in.
+    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// The signals and errors that came in since the last call.
+    pub(crate) fn incoming(&self) -> Vec<Message> {
+        let mut count = [0; 8];
+        if rustix::io::read(&self.wake, &mut count).is_err() {
+            // Nothing new; the channel says the same below.
+        }
+        self.incoming.try_iter().collect()
+    }
+}

@@ -1,0 +1,108 @@
+//! The pod as a machine of systemd-machined.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use zbus::Variant;
+
+use super::{
+    bus::{Bus, Method},
+    unit::escape_dashes,
+};
+use crate::{init::Init, pod::Pod};
+
+const MACHINED: Method = Method {
+    service: "org.freedesktop.machine1",
+    object: "/org/freedesktop/machine1",
+    interface: "org.freedesktop.machine1.Manager",
+    name: "",
+};
+
+/// The machine's name.
+pub(crate) fn name(uuid: &str) -> String {
+    format!("rkt-{uuid}")
+}
+
+/// The slice that holds the pod's units.
+pub(crate) fn slice(uuid: &str) -> String {
+    format!("machine-{}.slice", escape_dashes(&name(uuid)))
+}
+
+/// Registers the pod and returns the unit that it is registered against: the service that we run in, or else a scope
+/// of its own.
+///
+/// # Errors
+/// What machined, or the bus in its place, says. The pod runs without it, too.
+pub(crate) fn register(bus: &Bus, pod: &Pod, init: &Init) -> Result<String> {
+    let name = name(&pod.uuid);
+    let id: Vec<u8> = uuid_bytes(&pod.uuid);
+    let leader = u32::try_from(init.pid.as_raw_nonzero().get())?;
+    let root = pod.path.join(rkt_pod::layout::STAGE1_ROOTFS).to_string_lossy().into_owned();
+    let told = |error: zbus::Error| anyhow!("register with systemd-machined: {error}");
+    if let Some(unit) = own_service(&std::fs::read_to_string("/proc/self/cgroup")?) {
+        let method = Method { name: "RegisterMachine", ..MACHINED };
+        bus.call(method, &(&name, &id, "rkt", "container", leader, &root)).map_err(told)?;
+        return Ok(unit);
+    }
+    let method = Method { name: "CreateMachine", ..MACHINED };
+    let slice = slice(&pod.uuid);
+    let description = format!("rkt pod {}", pod.uuid);
+    let properties: [(&str, Variant<'_>); 2] =
+        [("Slice", slice.as_str().into()), ("Description", description.as_str().into())];
+    bus.call(method, &(&name, &id, "rkt", "container", leader, &root, &properties[..])).map_err(told)?;
+    Ok(format!("machine-{}.scope", escape_dashes(&name)))
+}
+
+/// Ends the registration. Does not wait: machined takes our message before that of anybody who asks later.
+pub(crate) fn unregister(bus: &Bus, uuid: &str) -> Result<()> {
+    bus.send(Method { name: "UnregisterMachine", ..MACHINED }, &(name(uuid),)).map(drop)
+}
+
+fn uuid_bytes(uuid: &str) -> Vec<u8> {
+    let digits: Vec<u8> = uuid.bytes().filter(|byte| *byte != b'-').collect();
+    let value = |digit: u8| char::from(digit).to_digit(16).map_or(0, |value| value as u8);
+    digits.chunks(2).map(|pair| value(pair[0]) << 4 | pair.get(1).map_or(0, |low| value(*low))).collect()
+}
+
+/// The system service that a process with this `/proc/<pid>/cgroup` belongs to. Services of a user's own manager do
+/// not count: machined cannot register against them.
+fn own_service(cgroups: &str) -> Option<String> {
+    let path = cgroups.lines().find_map(|line| {
+        line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|(_, path)| path))
+    })?;
+    let unit = Path::new(path)
+        .components()
+        .filter_map(|part| part.as_os_str().to_str())
+        .find(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
+    (unit.ends_with(".service") && !unit.starts_with("user@")).then(|| unit.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_system_service_keeps_its_unit() {
+        let table = [
+            ("0::/system.slice/web.service\n", Some("web.service")),
+            ("0::/system.slice/web.service/payload\n", Some("web.service")),
+            ("0::/user.slice/user-0.slice/session-1.scope\n", None),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n", None),
+            ("1:name=systemd:/system.slice/web.service\n", Some("web.service")),
+            ("0::/\n", None),
+            ("", None),
+        ];
+        for (cgroups, unit) in table {
+            assert_eq!(own_service(cgroups).as_deref(), unit, "{cgroups}");
+        }
+    }
+
+    #[test]
+    fn a_machine_is_named_after_its_pod() {
+        let uuid = "0a1b2c3d-0000-4000-8000-00000000000f";
+        assert_eq!(name(uuid).len(), 40, "machined takes 64 characters at most");
+        assert_eq!(slice(uuid), "machine-rkt\\x2d0a1b2c3d\\x2d0000\\x2d4000\\x2d8000\\x2d00000000000f.slice");
+        assert_eq!(uuid_bytes(uuid)[..4], [0x0a, 0x1b, 0x2c, 0x3d]);
+        assert_eq!(uuid_bytes(uuid).len(), 16);
+    }
+}

@@ -1,0 +1,103 @@
+//! Starting and watching apps: by systemd as transient units, or directly.
+
+mod bus;
+mod control;
+mod direct;
+mod machine;
+mod systemd;
+mod unit;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use anyhow::Result;
+use rkt_pod::stage1::{RuntimeState, Supervisor};
+
+use crate::{init::Init, pod::Pod};
+
+pub(crate) use bus::Connecting;
+pub(crate) use control::Control;
+pub(crate) use machine::slice as pod_slice;
+pub(crate) use unit::app_unit;
+
+/// What `app-exec` needs besides its spec.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    /// The app's index in the pod.
+    pub(crate) app: usize,
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Path of its spec.
+    pub(crate) spec: &'a str,
+    /// `app-exec`'s end of the control socket; becomes its stdin.
+    pub(crate) control: OwnedFd,
+}
+
+/// What a launcher has noticed.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// An app's process has ended.
+    Ended {
+        /// Its index.
+        app: usize,
+        /// Its exit status, or 128 + signal.
+        status: u8,
+        /// Whether somebody stopped this app on purpose (`systemctl stop`), which is no failure of it.
+        stopped: bool,
+    },
+    /// An app could not be started.
+    NotStarted {
+        /// Its index.
+        app: usize,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A way to start and watch apps. Set-up and teardown are beside each other: `finish` undoes what `launch` and the
+/// launcher's making left, all of it, and reports what it could not.
+pub(crate) trait Launcher {
+    /// Starts `app-exec` for an app. That it runs, and how it ends, comes as an [`Event`] or over its control socket.
+    fn launch(&mut self, launch: Launch<'_>) -> Result<()>;
+    /// Readable when there are events.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
+    /// The events since the last call.
+    fn events(&mut self) -> Vec<Event>;
+    /// Asks an app to end (SIGTERM). A launcher whose own deadline follows kills it then.
+    fn terminate(&mut self, app: usize);
+    /// Kills an app and all its processes.
+    fn kill(&mut self, app: usize);
+    /// Removes what is left of the pod outside its directory, after its init is gone.
+    fn finish(&mut self) -> Vec<anyhow::Error>;
+}
+
+/// Makes the launcher that was asked for, or the better one that this machine has, and notes in `state` which.
+pub(crate) fn choose(
+    wanted: Supervisor,
+    connecting: Option<Connecting>,
+    pod: &Pod,
+    init: &Init,
+    cgroup: Option<crate::cgroup::PodCgroup>,
+    state: &mut RuntimeState,
+) -> Result<Box<dyn Launcher>> {
+    let connection = match connecting {
+        None => None,
+        Some(connecting) => match connecting.wait() {
+            Ok(bus) => Some(bus),
+            Err(error) if wanted == Supervisor::Systemd => return Err(error),
+            Err(error) => {
+                state.supervisor_reason = Some(format!("{error:#}"));
+                None
+            }
+        },
+    };
+    match connection {
+        Some(bus) => {
+            state.supervisor = Supervisor::Systemd;
+            Ok(Box::new(systemd::Systemd::new(pod, init, bus, state)?))
+        }
+        None => {
+            state.supervisor = Supervisor::Direct;
+            Ok(Box::new(direct::Direct::new(pod, init, cgroup, state)?))
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What stage1 opens on the host for an app: its root and its volumes, as detached mounts.
+//!
+//! A detached mount belongs to no mount namespace: the host never sees it, and it vanishes with its descriptor.
+
+use std::{
+    ffi::OsStr,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Component, Path},
+};
+
+use anyhow::{Context, Result, bail};
+use appc::schema::{Volume, VolumeKind};
+use rkt_pod::layout;
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
+    io::Errno,
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags},
+};
+
+use crate::{pod::Pod, sys};
+
+/// Paths in the pod's directory are ours; still nothing in it may lead out of it.
+const CONFINED: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+/// Opens a directory below `parent` without following any link.
+pub(crate) fn open_beneath(parent: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(parent, path, flags, Mode::empty(), CONFINED)
+        .with_context(|| format!("open {}", path.display()))
+}
+
+/// The app's root: an overlay over its image's tree, or its own copy of it.
+pub(crate) fn root(pod: &Pod, app: &str) -> Result<OwnedFd> {
+    if Path::new(layout::OVERLAY_PREPARED).exists() {
+        return overlay(pod, app).with_context(|| format!("app {app:?}: overlay of its root"));
+    }
+    let tree = open_beneath(&pod.directory, layout::app_rootfs(app))?;
+    detach(&tree, false).with_context(|| format!("app {app:?}: detach its root"))
+}
+
+fn overlay(pod: &Pod, app: &str) -> Result<OwnedFd> {
+    let tree_file = Path::new(layout::APPS_INFO).join(app).join(layout::APP_TREE_ID);
+    let tree =
+        std::fs::read_to_string(&tree_file).with_context(|| format!("read {}", tree_file.display()))?;
+    let lower_path = Path::new(layout::STORE).join("tree").join(tree.trim()).join("rootfs");
+    let data = rustix::fs::open(&pod.data, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("open {}", pod.data.display()))?;
+    let lower = open_beneath(data, lower_path)?;
+    let (upper, work) = layout::app_overlay(app);
+    let upper = open_beneath(&pod.directory, upper)?;
+    let work = open_beneath(&pod.directory, work)?;
+    // A volatile overlay is not synced when it is unmounted: a pod's changes are of no use after a power cut, and
+    // the sync would make each pod's end wait for the disk.
+    match mount_overlay(&lower, &upper, &work, true) {
+        Err(Errno::INVAL) => Ok(mount_overlay(&lower, &upper, &work, false)?),
+        result => Ok(result?),
+    }
+}
+
+fn mount_overlay(
+    lower: &OwnedFd,
+    upper: &OwnedFd,
+    work: &OwnedFd,
+    volatile: bool,
+) -> rustix::io::Result<OwnedFd> {
+    use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", "rkt")?;
+    // Through our descriptors the kernel takes what was checked, and no character of a path needs escaping.
+    for (key, fd) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
+        fsconfig_set_string(&context, key, format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    }
+    if volatile {
+        fsconfig_set_flag(&context, "volatile")?;
+    }
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// A detached copy of the mount at `place`, with what is mounted below it where `recursive`.
+fn detach(place: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let mount = rustix::mount::open_tree(place, "", flags)?;
+    sys::make_slave(&mount)?;
+    Ok(mount)
+}
+
+/// A volume as a detached mount.
+pub(crate) fn volume(pod: &Pod, volume: &Volume) -> Result<OwnedFd> {
+    let name = volume.name.as_str();
+    match &volume.kind {
+        VolumeKind::Host { source, recursive } => {
+            host_volume(Path::new(source.as_str()), recursive.unwrap_or(true))
+                .with_context(|| format!("volume {name:?}: source {source:?}"))
+        }
+        VolumeKind::Empty { mode, uid, gid } => {
+            empty_volume(pod, name, *mode, *uid, *gid).with_context(|| format!("volume {name:?}"))
+        }
+    }
+}
+
+/// Opens a volume's source as what the user named, not as what a link on the way makes of it (appc spec, volumes),
+/// and mounts what was opened.
+fn host_volume(source: &Path, recursive: bool) -> Result<OwnedFd> {
+    if source.components().any(|part| part == Component::ParentDir) {
+        bail!("\"..\" is not allowed in a source");
+    }
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let place = match rustix::fs::openat2(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    {
+        Ok(place) => place,
+        Err(Errno::LOOP) => match std::fs::canonicalize(source) {
+            Ok(real) => {
+                bail!("a part of the path is a symbolic link; give the real path, {}", real.display())
+            }
+            Err(_) => bail!("a part of the path is a symbolic link"),
+        },
+        Err(errno) => return Err(errno.into()),
+    };
+    Ok(detach(&place, recursive)?)
+}
+
+fn empty_volume(pod: &Pod, name: &str, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd> {
+    let volumes = make_directory(&pod.directory, OsStr::new(layout::SHARED_VOLUMES), 0o755)?;
+    let place = make_directory(&volumes, OsStr::new(name), 0o755)?;
+    rustix::fs::chownat(&place, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
+        .context("set its owner")?;
+    rustix::fs::chmodat(&volumes, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        .context("set its mode")?;
+    Ok(detach(&place, false)?)
+}
+
+fn make_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<OwnedFd> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)) {
+        Ok(()) | Err(Errno::EXIST) => open_beneath(parent, Path::new(name)),
+        Err(errno) => Err(errno).with_context(|| format!("make directory {}", name.display())),
+    }
+}

@@ -1,0 +1,226 @@
+//! The entry point `run`: makes the pod and stays as its supervisor.
+
+mod args;
+mod spec;
+mod supervise;
+mod volumes;
+
+use std::{
+    fs,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use rkt_pod::{
+    Lock, layout,
+    stage1::{ENV_LOCK_FD, LogSink, RunArgs, RuntimeState, Supervisor},
+};
+
+use crate::{
+    cgroup::PodCgroup,
+    init::{self, Init},
+    launcher::{self, Connecting, Control, Launch, Launcher},
+    mounts,
+    output::{self, Output, Stream},
+    pod::Pod,
+    sys::{SignalFd, Signals},
+    terminal::Terminal,
+};
+
+/// How long an app may take to end after SIGTERM before it is killed.
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes the pod, waits for its end, and returns the exit status of `rkt run`.
+pub(crate) fn main() -> Result<u8> {
+    let args = args::parse()?;
+    let _lock = inherit_lock()?;
+    let signals = block_signals()?;
+    // Connecting takes as long as making the namespaces does: both at once.
+    let (connecting, no_bus) = connect(args.supervisor)?;
+    let pod = Pod::load(&args.uuid)?;
+    // The cgroup of init is needed before the bus has answered. Where systemd is likely, it makes the cgroups.
+    let (cgroup, no_cgroup) = match connecting {
+        Some(_) => (None, None),
+        None => split(PodCgroup::create(&pod.uuid)),
+    };
+    let init = start_init(&args, &pod, cgroup.as_ref())?;
+    let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
+    state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
+    let made = make(&args, &pod, &init, connecting, cgroup, &mut state);
+    let mut supervisor = match made {
+        Ok((launcher, output, terminal, apps)) => {
+            supervise::Supervisor::new(&pod, &init, launcher, output, terminal, apps)
+        }
+        Err(error) => {
+            init.kill()?;
+            return Err(error);
+        }
+    };
+    supervisor.run(&signals)
+}
+
+type Made = (Box<dyn Launcher>, Output, Option<Terminal>, Vec<supervise::App>);
+
+/// All that is between a running init and running apps.
+fn make(
+    args: &RunArgs,
+    pod: &Pod,
+    init: &Init,
+    connecting: Option<Connecting>,
+    cgroup: Option<PodCgroup>,
+    state: &mut RuntimeState,
+) -> Result<Made> {
+    write_pids(pod, init)?;
+    state.log = if args.interactive { LogSink::None } else { output::choose_log() };
+    let mut output = Output::new(pod, state.log)?;
+    let terminal = if args.interactive { Terminal::open()? } else { None };
+    let volumes = volumes::resolve(pod)?;
+    let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
+    let built = (|| {
+        let joins = state.supervisor == Supervisor::Systemd;
+        let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
+        let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some() };
+        let mut launches = Vec::new();
+        for (index, app) in pod.apps.iter().enumerate() {
+            let path = spec::write(pod, app, &volumes[index], &context)?;
+            let stdio = stdio(args, &mut output, terminal.as_ref(), index, app.name())?;
+            launches.push((path, descriptors(pod, app.name(), &volumes[index])?, stdio));
+        }
+        write_state(pod, state)?;
+        init.wait_ready()?;
+        let mut apps = Vec::new();
+        for (index, (path, mounts, stdio)) in launches.into_iter().enumerate() {
+            let fds: Vec<BorrowedFd<'_>> = [init.pidfd(), mounts[0].as_fd()]
+                .into_iter()
+                .chain(stdio.iter().map(AsFd::as_fd))
+                .chain(mounts[1..].iter().map(AsFd::as_fd))
+                .collect();
+            let (control, theirs) = Control::with_descriptors(&fds)?;
+            let name = pod.apps[index].name();
+            launcher.launch(Launch { app: index, name, spec: &path, control: theirs })?;
+            apps.push(supervise::App::new(name, control));
+        }
+        Ok(apps)
+    })();
+    match built {
+        Ok(apps) => Ok((launcher, output, terminal, apps)),
+        Err(error) => {
+            init.kill()?;
+            for left in launcher.finish() {
+                output::say(&format!("{left:#}"));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The app's root, then its volumes, all detached.
+fn descriptors(pod: &Pod, app: &str, volumes: &[volumes::Mount]) -> Result<Vec<OwnedFd>> {
+    let root = mounts::root(pod, app)?;
+    let volumes = volumes.iter().map(|mount| mounts::volume(pod, &mount.volume));
+    std::iter::once(Ok(root)).chain(volumes).collect()
+}
+
+/// The three standard streams of an app.
+fn stdio(
+    args: &RunArgs,
+    output: &mut Output,
+    terminal: Option<&Terminal>,
+    index: usize,
+    name: &str,
+) -> Result<[OwnedFd; 3]> {
+    if let Some(terminal) = terminal {
+        return terminal.app_side();
+    }
+    if args.interactive {
+        // No terminal, but somebody who speaks to the app through a pipe or file.
+        let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().context("duplicate a standard stream");
+        return Ok([
+            own(rustix::stdio::stdin())?,
+            own(rustix::stdio::stdout())?,
+            own(rustix::stdio::stderr())?,
+        ]);
+    }
+    Ok([init::open_null()?, output.add(index, name, Stream::Out)?, output.add(index, name, Stream::Err)?])
+}
+
+fn connect(wanted: Supervisor) -> Result<(Option<Connecting>, Option<String>)> {
+    match wanted {
+        Supervisor::Direct => Ok((None, None)),
+        Supervisor::Systemd => Ok((Some(Connecting::start()?), None)),
+        Supervisor::Auto => Ok(split(Connecting::start().map_err(|error| format!("{error:#}")))),
+    }
+}
+
+fn split<T, E>(result: Result<T, E>) -> (Option<T>, Option<E>) {
+    match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(error)),
+    }
+}
+
+fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<Init> {
+    let default_hostname = format!("rkt-{}", pod.uuid);
+    let own_network = match args.net.as_str() {
+        "host" => false,
+        "none" => true,
+        other => bail!("network {other:?} is not available in this version; use --net=host or --net=none"),
+    };
+    let own_ipc = match args.ipc.as_deref() {
+        None | Some("" | "auto" | "private") => true,
+        Some("parent") => false,
+        Some(other) => bail!("--ipc={other}: must be auto, private or parent"),
+    };
+    let cgroup = cgroup.map(|pod| pod.child("init.scope")).transpose().context("make the cgroup of init")?;
+    let hostname = args.hostname.as_deref().unwrap_or(&default_hostname);
+    Init::start(pod, &init::Options { hostname, own_network, own_ipc, cgroup })
+}
+
+/// Notes who supervises the pod, and then who its init is: the latter's file says that the pod has started.
+fn write_pids(pod: &Pod, init: &Init) -> Result<()> {
+    for (name, pid) in
+        [(layout::PPID, std::process::id().to_string()), (layout::PID, init.pid.as_raw_nonzero().to_string())]
+    {
+        rkt_pod::directory::write_atomically(
+            &pod.directory,
+            Path::new(name),
+            format!("{pid}\n").as_bytes(),
+            0o640,
+        )
+        .with_context(|| format!("write {name}"))?;
+    }
+    Ok(())
+}
+
+fn write_state(pod: &Pod, state: &RuntimeState) -> Result<()> {
+    let text = serde_json::to_vec(state)?;
+    rkt_pod::directory::write_atomically(&pod.directory, Path::new(layout::RUNTIME), &text, 0o640)
+        .context("note how the pod runs")
+}
+
+fn block_signals() -> Result<SignalFd> {
+    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGWINCH, libc::SIGPIPE];
+    Signals::block(&signals).and_then(|signals| signals.descriptor()).context("block signals")
+}
+
+/// Takes over the pod's lock. It must be the very lock of this pod: whoever holds it is the pod.
+fn inherit_lock() -> Result<Lock> {
+    let number = std::env::var(ENV_LOCK_FD)
+        .with_context(|| format!("{ENV_LOCK_FD} is not set: rkt starts this program"))?;
+    let number: i32 =
+        number.parse().ok().filter(|fd| *fd > 2).with_context(|| format!("{ENV_LOCK_FD}={number:?}"))?;
+    let is_directory = fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|data| data.is_dir());
+    if !is_directory {
+        bail!("{ENV_LOCK_FD}={number} is not an open directory");
+    }
+    Lock::inherited(adopt(number)).context("take over the pod's lock")
+}
+
+#[allow(unsafe_code)]
+fn adopt(number: i32) -> OwnedFd {
+    // SAFETY: the number was checked to be an open descriptor that stage0 left for us; nothing else in this process
+    // knows it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}

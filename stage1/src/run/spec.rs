@@ -1,0 +1,198 @@
+//! The spec that `app-exec` gets for an app.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use appc::{
+    isolator::IsolatorValue,
+    schema::{App, HandlerName},
+};
+use rkt_pod::{layout, stage1::RunArgs};
+use rustix::{fs::Mode, io::Errno};
+use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, VERSION};
+
+use super::volumes;
+use crate::pod::{Pod, PodApp};
+
+/// The path in which programs are looked up, where the app does not set its own (appc spec, environment).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What an app may do where its manifest says nothing (appc spec, capabilities).
+const DEFAULT_CAPABILITIES: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETUID",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETFCAP",
+    "CAP_SYS_CHROOT",
+];
+
+/// What is the same for all apps of a run.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    /// The arguments of `run`.
+    pub(super) args: &'a RunArgs,
+    /// Whether `app-exec` starts outside the pod's PID namespace.
+    pub(super) joins: bool,
+    /// Whether each app has a cgroup of its own.
+    pub(super) own_cgroup: bool,
+    /// Whether the app gets a terminal.
+    pub(super) terminal: bool,
+}
+
+/// Writes the app's spec into the pod's directory and returns its absolute path.
+pub(super) fn write(
+    pod: &Pod,
+    app: &PodApp,
+    mounts: &[volumes::Mount],
+    context: &Context<'_>,
+) -> Result<String> {
+    let name = app.name();
+    let spec = build(pod, app, mounts, context).with_context(|| format!("app {name:?}"))?;
+    match rustix::fs::mkdirat(&pod.directory, layout::SPECS, Mode::from_raw_mode(0o750)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).context("make the directory of the specs"),
+    }
+    let file = Path::new(layout::SPECS).join(name);
+    rkt_pod::directory::write_atomically(&pod.directory, &file, &serde_json::to_vec(&spec)?, 0o640)
+        .with_context(|| format!("app {name:?}: write its spec"))?;
+    let path = pod.path.join(file);
+    path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Context<'_>) -> Result<AppSpec> {
+    let app = &pod_app.app;
+    let args = context.args;
+    let handler = |name: HandlerName| {
+        app.event_handlers.iter().find(|handler| handler.name == name).map(|handler| handler.exec.clone())
+    };
+    Ok(AppSpec {
+        version: VERSION,
+        pod: pod.uuid.clone(),
+        app: pod_app.name().to_owned(),
+        enter_pid_namespace: context.joins,
+        own_cgroup: context.own_cgroup,
+        read_only_root: pod_app.runtime.read_only_root_fs,
+        mounts: mounts.iter().enumerate().map(|(source, mount)| spec_mount(source, mount)).collect(),
+        unprotected_paths: args.insecure_paths,
+        etc: etc_files(pod, args),
+        exec: command(app)?,
+        environment: environment(pod_app, context.terminal),
+        working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
+        user: app.user.clone(),
+        group: app.group.clone(),
+        group_falls_back_to_user: pod_app.is_docker() && app.user == app.group,
+        supplementary_gids: app.supplementary_gids.clone(),
+        capabilities: (!args.insecure_capabilities).then(|| capabilities(app)),
+        no_new_privileges: isolators(app)
+            .filter_map(
+                |value| if let IsolatorValue::NoNewPrivileges(set) = value { Some(*set) } else { None },
+            )
+            .last()
+            .unwrap_or(false),
+        seccomp: if args.insecure_seccomp { Seccomp::Off } else { Seccomp::Default },
+        oom_score_adj: isolators(app)
+            .filter_map(
+                |value| if let IsolatorValue::OomScoreAdj(score) = value { Some(*score) } else { None },
+            )
+            .last(),
+        pre_start: handler(HandlerName::PreStart),
+        post_stop: handler(HandlerName::PostStop),
+        terminal: context.terminal,
+    })
+}
+
+fn isolators(app: &App) -> impl Iterator<Item = &IsolatorValue> {
+    app.isolators.iter().map(|isolator| &isolator.value)
+}
+
+fn command(app: &App) -> Result<Vec<String>> {
+    if app.exec.is_empty() {
+        anyhow::bail!("the image does not say what to execute (try --exec=BINARY)");
+    }
+    Ok(app.exec.clone())
+}
+
+fn spec_mount(source: usize, mount: &volumes::Mount) -> Mount {
+    Mount {
+        source,
+        volume: mount.volume.name.as_str().to_owned(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+    }
+}
+
+/// The files of `/etc` by which a program knows where it is.
+fn etc_files(pod: &Pod, args: &RunArgs) -> Vec<EtcFile> {
+    let hostname = args.hostname.clone().unwrap_or_else(|| format!("rkt-{}", pod.uuid));
+    let file = |name: &str, content: String, only_if_missing| EtcFile {
+        name: name.to_owned(),
+        content,
+        only_if_missing,
+    };
+    vec![
+        file("hosts", hosts(&hostname), true),
+        file("hostname", format!("{hostname}\n"), false),
+        file("machine-id", format!("{}\n", pod.uuid.replace('-', "")), false),
+    ]
+}
+
+fn hosts(hostname: &str) -> String {
+    format!(
+        "127.0.0.1 localhost localhost.domain localhost4 localhost4.localdomain4 {hostname}\n\
+         ::1 ip6-localhost ip6-loopback localhost6 localhost6.localdomain6\n\
+         fe00::0 ip6-localnet\nff00::0 ip6-mcastprefix\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n\
+         ff02::3 ip6-allhosts\n"
+    )
+}
+
+/// The environment: the app's own, what it leaves unset, and what the executor says.
+fn environment(app: &PodApp, terminal: bool) -> Vec<String> {
+    let mut variables: Vec<(String, String)> =
+        app.app.environment.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect();
+    let term = if terminal { std::env::var("TERM").ok() } else { None };
+    let defaults = [
+        ("PATH", DEFAULT_PATH),
+        ("SHELL", "/bin/sh"),
+        ("USER", "root"),
+        ("LOGNAME", "root"),
+        ("HOME", "/root"),
+        ("TERM", term.as_deref().unwrap_or("dumb")),
+    ];
+    for (name, value) in defaults {
+        if !variables.iter().any(|(have, _)| have == name) {
+            variables.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    for (name, value) in [("AC_APP_NAME", app.name()), ("container", "rkt")] {
+        variables.retain(|(have, _)| have != name);
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// The bounding set: the retain-set, else the defaults without the remove-set.
+fn capabilities(app: &App) -> Vec<String> {
+    let retained = isolators(app)
+        .filter_map(|value| if let IsolatorValue::CapabilitiesRetain(set) = value { Some(set) } else { None })
+        .last();
+    if let Some(set) = retained {
+        return set.iter().map(ToString::to_string).collect();
+    }
+    let removed = isolators(app)
+        .filter_map(|value| if let IsolatorValue::CapabilitiesRemove(set) = value { Some(set) } else { None })
+        .last();
+    DEFAULT_CAPABILITIES
+        .into_iter()
+        .filter(|name| !removed.is_some_and(|set| set.iter().any(|gone| gone.to_string() == *name)))
+        .map(str::to_owned)
+        .collect()
+}

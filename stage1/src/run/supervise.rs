@@ -1,0 +1,351 @@
+//! The supervisor: watches apps, output, signals and init until the pod has ended.
+//!
+//! When an app fails the others are stopped; when it ends well they go on. A first request to stop asks the apps to end,
+//! one after the other, the last started first; a second one kills them.
+
+use std::{
+    os::fd::BorrowedFd,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use rkt_pod::layout;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+};
+use stage2::control::Report;
+
+use super::STOP_TIMEOUT;
+use crate::{
+    init::{Init, Word},
+    launcher::{Control, Event, Launcher},
+    output::{self, Output},
+    pod::Pod,
+    sys::SignalFd,
+    terminal::Terminal,
+};
+
+/// How long we wait for news of apps after their init is gone: they are dead, only the launcher's word is missing.
+const LAST_NEWS: Duration = Duration::from_secs(5);
+
+/// The exit status of an app that died of SIGKILL.
+const KILLED: u8 = 128 + 9;
+
+/// An app under supervision.
+#[derive(Debug)]
+pub(crate) struct App {
+    name: String,
+    control: Option<Control>,
+    failure: Option<u8>,
+    reported: Option<u8>,
+    status: Option<u8>,
+}
+
+impl App {
+    /// An app whose `app-exec` was just started.
+    pub(crate) fn new(name: &str, control: Control) -> App {
+        App { name: name.to_owned(), control: Some(control), failure: None, reported: None, status: None }
+    }
+}
+
+/// A stop in progress.
+#[derive(Debug)]
+struct Stop {
+    /// The app that was asked to end, and when it is killed.
+    current: Option<(usize, Instant)>,
+}
+
+/// The pod's supervisor.
+pub(crate) struct Supervisor<'a> {
+    pod: &'a Pod,
+    init: &'a Init,
+    launcher: Box<dyn Launcher>,
+    output: Output,
+    terminal: Option<Terminal>,
+    apps: Vec<App>,
+    stop: Option<Stop>,
+    /// When init was found dead.
+    init_gone: Option<Instant>,
+    /// The first failing app's status.
+    exit: Option<u8>,
+    /// Whether the pod ends because somebody asked for it.
+    asked: bool,
+}
+
+/// What a descriptor in the poll set belongs to.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Signals,
+    Init,
+    Launcher,
+    Control(usize),
+    Stream(usize),
+    Terminal(usize),
+}
+
+impl<'a> Supervisor<'a> {
+    /// Supervises `apps`, all of which the launcher has started.
+    pub(crate) fn new(
+        pod: &'a Pod,
+        init: &'a Init,
+        launcher: Box<dyn Launcher>,
+        output: Output,
+        terminal: Option<Terminal>,
+        apps: Vec<App>,
+    ) -> Supervisor<'a> {
+        Supervisor {
+            pod,
+            init,
+            launcher,
+            output,
+            terminal,
+            apps,
+            stop: None,
+            init_gone: None,
+            exit: None,
+            asked: false,
+        }
+    }
+
+    /// Runs until the pod has ended and nothing is left of it outside its directory. Returns the exit status.
+    pub(crate) fn run(&mut self, signals: &SignalFd) -> Result<u8> {
+        let watched = self.watch(signals);
+        // Whatever happened, the pod's processes end with init and what the launcher made is removed.
+        self.init.kill()?;
+        if watched.is_err() {
+            self.apps.iter_mut().for_each(|app| app.status = app.status.or(Some(KILLED)));
+        }
+        self.output.drain();
+        if let Some(terminal) = self.terminal.as_mut() {
+            terminal.finish();
+        }
+        for left in self.launcher.finish() {
+            output::say(&format!("{left:#}"));
+        }
+        watched?;
+        Ok(self.exit.unwrap_or(0))
+    }
+
+    fn watch(&mut self, signals: &SignalFd) -> Result<()> {
+        while self.apps.iter().any(|app| app.status.is_none()) {
+            for source in self.wait(signals)? {
+                self.handle(source, signals)?;
+            }
+            self.deadlines();
+        }
+        Ok(())
+    }
+
+    /// Waits until something is ready or a deadline has come, and says what is.
+    fn wait(&self, signals: &SignalFd) -> Result<Vec<Source>> {
+        use std::os::fd::AsFd;
+        let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Signals, signals.as_fd())];
+        if self.init_gone.is_none() {
+            sources.push((Source::Init, self.init.control()));
+        }
+        for (index, app) in self.apps.iter().enumerate() {
+            if let Some(control) = &app.control {
+                sources.push((Source::Control(index), control.as_fd()));
+            }
+        }
+        sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd)));
+        if let Some(terminal) = &self.terminal {
+            sources.extend(terminal.descriptors().map(|(index, fd)| (Source::Terminal(index), fd)));
+        }
+        sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd)));
+        let mut fds: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let timeout = self.next_deadline().map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("wait for the pod"),
+        }
+        let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
+        Ok(ready.map(|(_, (source, _))| *source).collect())
+    }
+
+    fn handle(&mut self, source: Source, signals: &SignalFd) -> Result<()> {
+        match source {
+            Source::Signals => {
+                while let Some(signal) = signals.next().context("read a signal")? {
+                    self.signal(signal);
+                }
+            }
+            Source::Init => match self.init.read()? {
+                Word::PowerOff => self.request_stop(),
+                Word::Gone => self.init_is_gone(),
+                Word::Ready => {}
+            },
+            Source::Launcher => {
+                for event in self.launcher.events() {
+                    self.event(event);
+                }
+            }
+            Source::Control(app) => self.control(app),
+            Source::Stream(stream) => self.output.pump(stream),
+            Source::Terminal(end) => {
+                if let Some(terminal) = self.terminal.as_mut() {
+                    terminal.pump(end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self, signal: i32) {
+        match signal {
+            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => self.request_stop(),
+            // Losing the terminal ends a pod that has it, and no other.
+            libc::SIGHUP if self.terminal.is_some() => self.request_stop(),
+            libc::SIGWINCH => {
+                if let Some(terminal) = &self.terminal {
+                    terminal.resize();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody wants the pod to end. Who asks twice does not want to wait.
+    fn request_stop(&mut self) {
+        self.asked = true;
+        if self.stop.is_some() {
+            self.kill_all();
+        } else {
+            self.stop = Some(Stop { current: None });
+            self.stop_next();
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for app in 0..self.apps.len() {
+            if self.apps[app].status.is_none() {
+                self.launcher.kill(app);
+            }
+        }
+    }
+
+    /// Asks the next app to end, the last started first.
+    fn stop_next(&mut self) {
+        let Some(stop) = self.stop.as_mut() else { return };
+        let waiting = stop.current.is_some_and(|(app, _)| self.apps[app].status.is_none());
+        if waiting {
+            return;
+        }
+        if let Some(app) = self.apps.iter().rposition(|app| app.status.is_none()) {
+            stop.current = Some((app, Instant::now() + STOP_TIMEOUT));
+            self.launcher.terminate(app);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let stop = self.stop.as_ref().and_then(|stop| stop.current).map(|(_, deadline)| deadline);
+        [stop, self.init_gone.map(|since| since + LAST_NEWS)].into_iter().flatten().min()
+    }
+
+    fn deadlines(&mut self) {
+        let now = Instant::now();
+        if let Some(Stop { current: Some((app, deadline)) }) = self.stop
+            && deadline <= now
+        {
+            output::say(&format!(
+                "app {:?} does not end within {STOP_TIMEOUT:?} of SIGTERM: killing it",
+                self.apps[app].name
+            ));
+            self.launcher.kill(app);
+            self.stop = Some(Stop { current: Some((app, now + STOP_TIMEOUT)) });
+        }
+        if self.init_gone.is_some_and(|since| since + LAST_NEWS <= now) {
+            for app in 0..self.apps.len() {
+                self.ended(app, KILLED, false);
+            }
+        }
+    }
+
+    fn init_is_gone(&mut self) {
+        self.init_gone = Some(Instant::now());
+        if !self.asked && self.stop.is_none() {
+            output::say("the pod's init was killed");
+        }
+    }
+
+    /// Reads what an `app-exec` reports.
+    fn control(&mut self, index: usize) {
+        let app = &mut self.apps[index];
+        let Some(control) = &app.control else { return };
+        match control.next() {
+            Ok(Some(Report::Failed(failure))) => {
+                output::say(&format!("app {:?}: {failure}", app.name));
+                app.failure = Some(failure.status);
+            }
+            Ok(Some(Report::Warning { message })) => {
+                output::say(&format!("warning: app {:?}: {message}", app.name))
+            }
+            Ok(Some(Report::Exited { status })) => app.reported = u8::try_from(status & 0xff).ok(),
+            Ok(Some(Report::Started { .. }) | None) => {}
+            Err(_) => app.control = None,
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Ended { app, status, stopped } => {
+                // What it had to say before it ended, why it failed among that, waits on the socket.
+                while self.apps[app].control.is_some() && self.has_report(app) {
+                    self.control(app);
+                }
+                let status = self.apps[app].failure.or(self.apps[app].reported).unwrap_or(status);
+                self.ended(app, status, stopped);
+            }
+            Event::NotStarted { app, reason } => {
+                output::say(&format!("app {:?}: {reason}", self.apps[app].name));
+                self.ended(app, rkt_pod::stage1::EXIT_FAILURE, false);
+            }
+        }
+    }
+
+    fn has_report(&self, app: usize) -> bool {
+        use std::os::fd::AsFd;
+        let Some(control) = &self.apps[app].control else { return false };
+        let mut fds = [PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
+    fn ended(&mut self, index: usize, status: u8, stopped: bool) {
+        let app = &mut self.apps[index];
+        if app.status.is_some() {
+            return;
+        }
+        app.status = Some(status);
+        app.control = None;
+        if let Err(error) = write_status(self.pod, &app.name, status) {
+            output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
+        }
+        // Who ends because we asked did not fail, unless it says so with a status of its own.
+        let by_us = self.stop.is_some() && matches!(status, 137 | 143);
+        if status != 0 && !stopped && !by_us && self.exit.is_none() {
+            self.exit = Some(status);
+        }
+        if status != 0 && !stopped && self.stop.is_none() {
+            self.stop = Some(Stop { current: None });
+        }
+        self.stop_next();
+    }
+}
+
+/// Keeps an app's exit status in the pod's directory.
+fn write_status(pod: &Pod, app: &str, status: u8) -> Result<()> {
+    let file = layout::app_status(app);
+    let directory = crate::mounts::open_beneath(&pod.directory, file.parent().unwrap_or(Path::new(".")))?;
+    let name = file.file_name().unwrap_or_default();
+    rkt_pod::directory::write_atomically(directory, Path::new(name), status.to_string().as_bytes(), 0o640)
+        .context("write it")
+}
