@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use rkt_pod::layout;
 use rustix::{
     fs::CWD,
     mount::OpenTreeFlags,
@@ -74,7 +73,7 @@ impl Init {
     /// Starts init. It makes the namespaces ready while we go on; [`Init::wait_ready`] waits for it.
     pub(crate) fn start(pod: &Pod, options: &Options<'_>) -> Result<Init> {
         let program = sealed_program(&helper("init")?)?;
-        let rootfs = mounts::open_beneath(&pod.directory, layout::STAGE1_ROOTFS)?;
+        let rootfs = mounts::pod_root(pod)?;
         let (control, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .context("make the control socket of init")?;

@@ -31,6 +31,12 @@ pub(crate) fn open_beneath(parent: impl AsFd, path: impl AsRef<Path>) -> Result<
         .with_context(|| format!("open {}", path.display()))
 }
 
+/// The root of the pod itself, which its init has.
+pub(crate) fn pod_root(pod: &Pod) -> Result<OwnedFd> {
+    let root = open_beneath(&pod.directory, layout::STAGE1_ROOTFS)?;
+    detach(&root, false).context("detach the pod's root")
+}
+
 /// The app's root: an overlay over its image's tree, or its own copy of it.
 pub(crate) fn root(pod: &Pod, app: &str) -> Result<OwnedFd> {
     if Path::new(layout::OVERLAY_PREPARED).exists() {

@@ -1,0 +1,106 @@
+//! Files of `/etc` that the pod provides, and the scratch file system that they are on.
+
+use std::os::fd::OwnedFd;
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+    mount::MountAttrFlags,
+};
+
+use crate::{
+    control::exit,
+    failure::{At, Result, failure},
+    mounts,
+    spec::{AppSpec, EtcFile},
+    sys,
+};
+
+const STATUS: u8 = exit::NAMESPACE;
+
+/// Mounts a small file system over the pod's `/opt`, seen by this process only. What is on it stays reachable through
+/// mounts of its parts, and through nothing else once the root has changed.
+pub(super) fn scratch(pod: &OwnedFd) -> Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let scratch = mounts::filesystem("tmpfs", &[("mode", "0755"), ("size", "1m")], attributes).at(
+        "make file system",
+        "tmpfs",
+        STATUS,
+    )?;
+    let place = mounts::place(pod, "opt").at("open", "the pod's /opt", STATUS)?;
+    mounts::attach(&scratch, place).at("mount", "scratch space", STATUS)?;
+    Ok(scratch)
+}
+
+/// Provides the files.
+pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, scratch: &OwnedFd) -> Result<()> {
+    let etc = match mounts::directory(root, "etc") {
+        Err(Errno::LOOP) => {
+            return Err(failure("open", "/etc", "the image has a symbolic link in its place", STATUS));
+        }
+        other => other.at("open", "/etc", STATUS)?,
+    };
+    for file in &spec.etc {
+        mount(&etc, file, scratch)?;
+    }
+    match rustix::fs::symlinkat("../proc/self/mounts", &etc, "mtab") {
+        Ok(()) | Err(Errno::EXIST | Errno::ROFS) => Ok(()),
+        Err(errno) => Err(errno).at("make link", "/etc/mtab", STATUS),
+    }
+}
+
+fn mount(etc: &OwnedFd, file: &EtcFile, scratch: &OwnedFd) -> Result<()> {
+    let object = || format!("/etc/{}", file.name);
+    if file.name.contains('/') || file.name.starts_with('.') {
+        return Err(failure("provide", object(), "not the name of a file", STATUS));
+    }
+    let Some(place) = place(etc, file)? else { return Ok(()) };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let source = rustix::fs::openat(scratch, &file.name, flags, Mode::from_raw_mode(0o644)).at(
+        "write",
+        object(),
+        STATUS,
+    )?;
+    let mut rest = file.content.as_bytes();
+    while !rest.is_empty() {
+        let written =
+            rustix::io::retry_on_intr(|| rustix::io::write(&source, rest)).at("write", object(), STATUS)?;
+        rest = &rest[written..];
+    }
+    rustix::fs::fchmod(&source, Mode::from_raw_mode(0o644)).at("write", object(), STATUS)?;
+    let copy = mounts::copy(scratch, &file.name).at("mount", object(), STATUS)?;
+    mounts::attach(&copy, place).at("mount", object(), STATUS)?;
+    sys::set_attributes(&copy, sys::Attributes::READ_ONLY, false).at("make read-only", object(), STATUS)
+}
+
+/// Where the file goes: a regular file of that name, made where it is missing. An image's link is replaced, so that
+/// nothing is mounted where it leads. `None` where the image's own file stays.
+fn place(etc: &OwnedFd, file: &EtcFile) -> Result<Option<OwnedFd>> {
+    let object = || format!("/etc/{}", file.name);
+    let kind = match rustix::fs::statat(etc, &file.name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Some(rustix::fs::FileType::from_raw_mode(stat.st_mode)),
+        Err(Errno::NOENT) => None,
+        Err(errno) => return Err(errno).at("look at", object(), STATUS),
+    };
+    if kind.is_some() && file.only_if_missing {
+        return Ok(None);
+    }
+    let is_file = kind == Some(rustix::fs::FileType::RegularFile);
+    if kind == Some(rustix::fs::FileType::Directory) {
+        return Err(failure("provide", object(), "the image has a directory in its place", STATUS));
+    }
+    if kind.is_some() && !is_file {
+        rustix::fs::unlinkat(etc, &file.name, AtFlags::empty()).at("replace", object(), STATUS)?;
+    }
+    if !is_file {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(etc, &file.name, flags, Mode::from_raw_mode(0o644)).at(
+            "make file",
+            object(),
+            STATUS,
+        )?;
+    }
+    mounts::place(etc, &file.name).at("open", object(), STATUS).map(Some)
+}

@@ -1,0 +1,133 @@
+//! `app-exec`: builds the sandbox of one app, then becomes the app.
+//!
+//! [`build`] is the sandbox, read from top to bottom: what happens stands in the order in which it happens, and each
+//! step names what it was about when it fails.
+
+mod api;
+mod diagnose;
+mod enter;
+mod etc;
+mod execute;
+mod identity;
+mod lookup;
+mod masks;
+mod monitor;
+mod privileges;
+mod receive;
+mod volumes;
+
+use std::{ffi::OsString, os::fd::OwnedFd};
+
+use rustix::{
+    net::SendFlags,
+    process::DumpableBehavior,
+    thread::{ThreadNameSpaceType, UnshareFlags},
+};
+
+use crate::{
+    control::{Failure, Report, exit},
+    failure::{At, Result},
+    mounts,
+    spec::AppSpec,
+    sys,
+};
+use receive::Descriptors;
+
+/// Becomes the app, or says on the control socket why not, and returns the exit status for it.
+pub fn main() -> u8 {
+    let spec = std::env::args_os().nth(1);
+    let Ok(control) = sys::inherited(0).and_then(receive::out_of_the_way) else { return exit::FDS };
+    match run(spec, &control) {
+        Ok(status) => status,
+        Err(failure) => {
+            let status = failure.status;
+            report(&control, &Report::Failed(failure));
+            status
+        }
+    }
+}
+
+/// Tells stage1 something.
+fn report(control: &OwnedFd, report: &Report) {
+    let message = serde_json::to_vec(report).unwrap_or_default();
+    if rustix::net::send(control, &message, SendFlags::NOSIGNAL).is_err() {
+        // stage1 is gone; the pod's end follows.
+    }
+}
+
+/// Returns where this process is not to become the app: beside it, or after it.
+fn run(spec: Option<OsString>, control: &OwnedFd) -> Result<u8> {
+    let spec = receive::spec(spec)?;
+    let descriptors = receive::descriptors(control)?;
+    // Nobody in the pod may look into this process while it is more than the app will be.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
+        "hide",
+        "app-exec",
+        exit::FDS,
+    )?;
+    let console = if spec.terminal { Some(api::copy_of_terminal(&descriptors.stdio[0])?) } else { None };
+    let may_execute = match enter::pod(&spec, &descriptors, control)? {
+        enter::Role::App(word) => word,
+        enter::Role::Herald(status) => return Ok(status),
+    };
+    build(&spec, &descriptors, console)?;
+    let identity = identity::resolve(&spec)?;
+    privileges::settle(&spec, &descriptors, &identity)?;
+    if let Some(handler) = &spec.pre_start {
+        monitor::pre_start(&spec, handler)?;
+    }
+    may_execute.wait()?;
+    if let Some(handler) = &spec.post_stop {
+        return monitor::with_post_stop(&spec, handler, &identity, control);
+    }
+    Err(become_app(&spec, &identity))
+}
+
+/// Gives up what the app does not get, and executes it. Returns only on failure.
+fn become_app(spec: &AppSpec, identity: &identity::Identity) -> Failure {
+    match privileges::drop_all(spec, identity) {
+        Ok(()) => execute::app(spec, &spec.exec),
+        Err(failure) => failure,
+    }
+}
+
+/// The app's own view of files: its root, and in it what the appc specification wants an app to find.
+fn build(spec: &AppSpec, descriptors: &Descriptors, console: Option<OwnedFd>) -> Result<()> {
+    let status = exit::NAMESPACE;
+    let mut own = UnshareFlags::NEWNS;
+    if spec.own_cgroup {
+        own |= UnshareFlags::NEWCGROUP;
+    }
+    sys::unshare(own).at("make", "the app's namespaces", status)?;
+    let root = &descriptors.root;
+    let pod = mounts::pod_root().at("open", "the pod's root", status)?;
+    // Where the root hangs until it is the root is of no matter; the pod's /proc is hidden by it, here only.
+    mounts::place(&pod, "proc").and_then(|place| mounts::attach(root, place)).at(
+        "attach",
+        "the app's root",
+        status,
+    )?;
+    // Only /dev, which is ours, has device nodes that work, whatever an image or an app makes.
+    sys::set_attributes(root, sys::Attributes::NO_DEVICES, false).at("restrict", "the app's root", status)?;
+    let scratch = etc::scratch(&pod)?;
+    api::mount_all(spec, root, &pod, console)?;
+    etc::mount_all(spec, root, &scratch)?;
+    volumes::mount_all(spec, root, &descriptors.mounts)?;
+    if !spec.unprotected_paths {
+        masks::protect(root, &scratch)?;
+    }
+    if spec.read_only_root {
+        sys::set_attributes(root, sys::Attributes::READ_ONLY, false).at(
+            "make read-only",
+            "the app's root",
+            status,
+        )?;
+    }
+    mounts::change_root(root).at("change to", "the app's root", status)
+}
+
+/// The namespaces of the pod that every app joins.
+const POD_NAMESPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
+    .union(ThreadNameSpaceType::NETWORK)
+    .union(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)
+    .union(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME);

@@ -1,0 +1,162 @@
+//! Giving up what the app does not get, in an order in which each step may still be done.
+
+use std::str::FromStr;
+
+use caps::{CapSet, Capability};
+use rustix::{
+    fs::{FileType, Gid, OFlags, Uid},
+    io::Errno,
+    thread::{CapabilitySet, CapabilitySets},
+};
+
+use super::{identity::Identity, receive::Descriptors};
+use crate::{
+    control::exit,
+    failure::{At, Result, failure, words},
+    spec::{AppSpec, Seccomp},
+    sys,
+};
+
+/// What is done once, whoever is executed then: standard streams, session, terminal, score, bounding set.
+pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Identity) -> Result<()> {
+    for (number, stream) in (0..).zip(&descriptors.stdio) {
+        sys::place(stream, number).at("set up", "a standard stream", exit::STDIN)?;
+        own_stream(stream, identity)?;
+    }
+    // A unit's processes are born leading a session; then there is nothing to do.
+    match rustix::process::setsid() {
+        Ok(_) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno).at("make", "a session", exit::STDIN),
+    }
+    if spec.terminal {
+        sys::take_terminal().at("take", "the terminal", exit::STDIN)?;
+    }
+    if let Some(score) = spec.oom_score_adj {
+        set_oom_score(score)?;
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    bound(spec)
+}
+
+/// Lets the app open `/dev/stdout` and its like: a pipe belongs to who made it, which is not the app.
+fn own_stream(stream: &rustix::fd::OwnedFd, identity: &Identity) -> Result<()> {
+    let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let kind = kind.at("look at", "a standard stream", exit::STDIN)?;
+    let is_ours = matches!(kind, FileType::Fifo);
+    if is_ours && identity.uid != 0 {
+        rustix::fs::fchown(stream, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid))).at(
+            "give to the app",
+            "a standard stream",
+            exit::STDIN,
+        )?;
+    }
+    Ok(())
+}
+
+/// Through the procfs that we have mounted ourselves: whatever else may be at that path is refused.
+fn set_oom_score(score: i32) -> Result<()> {
+    const PROC_MAGIC: i64 = 0x9fa0;
+    let (step, object, status) = ("set", "the out-of-memory score", exit::OOM_ADJUST);
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, rustix::fs::Mode::empty())
+        .at(step, object, status)?;
+    let fs = rustix::fs::fstatfs(&file).at(step, object, status)?;
+    if i64::from(fs.f_type) != PROC_MAGIC {
+        return Err(failure(step, object, "/proc is not procfs", status));
+    }
+    rustix::io::write(&file, score.to_string().as_bytes()).at(step, object, status).map(drop)
+}
+
+/// Drops from the bounding set what the app is not to have, ever.
+fn bound(spec: &AppSpec) -> Result<()> {
+    let Some(kept) = kept(spec)? else { return Ok(()) };
+    for capability in caps::all() {
+        // Unknown to this kernel: nobody can have it.
+        let has = caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false);
+        if has && !kept.contains(&capability) {
+            caps::drop(None, CapSet::Bounding, capability)
+                .map_err(|error| failure("drop capability", capability, error, exit::CAPABILITIES))?;
+        }
+    }
+    Ok(())
+}
+
+fn kept(spec: &AppSpec) -> Result<Option<Vec<Capability>>> {
+    let Some(names) = &spec.capabilities else { return Ok(None) };
+    let parse = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+        Capability::from_str(&full).map_err(|_| {
+            failure("keep capability", format!("{name:?}"), "there is none of this name", exit::CAPABILITIES)
+        })
+    };
+    names.iter().map(parse).collect::<Result<_>>().map(Some)
+}
+
+/// Becomes `identity` and drops the rest: the very last steps before the exec.
+pub(super) fn drop_all(spec: &AppSpec, identity: &Identity) -> Result<()> {
+    let status = exit::CAPABILITIES;
+    // The filter needs CAP_SYS_ADMIN where it must not imply no-new-privileges, so one capability outlives the user.
+    rustix::thread::set_keep_capabilities(true).at("keep", "capabilities", status)?;
+    sys::set_identity(identity.uid, identity.gid, &identity.groups).map_err(|(step, errno)| {
+        let (object, status) =
+            if step == "set user" { (identity.uid, exit::USER) } else { (identity.gid, exit::GROUP) };
+        failure(step, object, words(errno), status)
+    })?;
+    let none = CapabilitySet::empty();
+    let filter = CapabilitySets {
+        effective: CapabilitySet::SYS_ADMIN,
+        permitted: CapabilitySet::SYS_ADMIN,
+        inheritable: none,
+    };
+    let all = rustix::thread::capabilities(None).at("read", "capabilities", status)?;
+    if spec.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).at("set", "no-new-privileges", exit::NO_NEW_PRIVILEGES)?;
+    }
+    let target = target(spec, identity, all.permitted)?;
+    enter_working_directory(spec)?;
+    sys::close_on_exec_from(3).at("close", "descriptors", exit::FDS)?;
+    sys::reset_signals().at("reset", "signals", exit::FDS)?;
+    if spec.seccomp == Seccomp::Default {
+        // Those that the app keeps stay permitted; only what the filter needs is added to what takes effect.
+        let during = CapabilitySets { permitted: all.permitted, ..filter };
+        rustix::thread::set_capabilities(None, during).at("set", "capabilities", status)?;
+        sys::load_seccomp().at("load", "the seccomp filter", exit::SECCOMP)?;
+    }
+    let sets = CapabilitySets { effective: target, permitted: target, inheritable: none };
+    rustix::thread::set_capabilities(None, sets).at("set", "capabilities", status)
+}
+
+/// What the process holds when it executes the app: root what its bounding set has, others nothing.
+fn target(spec: &AppSpec, identity: &Identity, permitted: CapabilitySet) -> Result<CapabilitySet> {
+    if identity.uid != 0 {
+        return Ok(CapabilitySet::empty());
+    }
+    Ok(match kept(spec)? {
+        None => permitted,
+        Some(kept) => {
+            let bits = kept.iter().fold(0_u64, |bits, capability| bits | capability.bitmask());
+            CapabilitySet::from_bits_retain(bits) & permitted
+        }
+    })
+}
+
+/// Goes to the working directory as the app would, and makes sure that it is inside the app's root.
+fn enter_working_directory(spec: &AppSpec) -> Result<()> {
+    let path = &spec.working_directory;
+    let step = "change to working directory";
+    rustix::process::chdir(path.as_str()).at(step, path, exit::CHDIR)?;
+    let here = rustix::process::getcwd(Vec::new()).at(step, path, exit::CHDIR)?;
+    if !here.as_bytes().starts_with(b"/") {
+        return Err(failure(step, path, "it is outside the app's root", exit::CHDIR));
+    }
+    // The path of an open descriptor, or through /proc of another process, is none of the app's own.
+    let open = rustix::fs::openat2(
+        rustix::fs::CWD,
+        path.as_str(),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+        rustix::fs::ResolveFlags::NO_MAGICLINKS,
+    );
+    open.at(step, path, exit::CHDIR).map(drop)
+}

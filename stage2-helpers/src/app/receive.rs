@@ -1,0 +1,77 @@
+//! What stage1 hands over: the spec, and the descriptors that wait on the control socket.
+
+use std::{ffi::OsString, fs, mem::MaybeUninit, os::fd::OwnedFd};
+
+use rustix::{
+    io::IoSliceMut,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
+};
+
+use crate::{
+    control::{FIXED_FDS, HELLO, exit},
+    failure::{At, Result, failure},
+    spec::{AppSpec, VERSION},
+};
+
+/// Most descriptors that the kernel passes in one message.
+const MAX_DESCRIPTORS: usize = 253;
+
+/// What came over the control socket.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    /// A pidfd of the pod's init.
+    pub(super) init: OwnedFd,
+    /// The app's root, a detached mount.
+    pub(super) root: OwnedFd,
+    /// Standard input, output and error.
+    pub(super) stdio: [OwnedFd; 3],
+    /// Volumes, detached mounts.
+    pub(super) mounts: Vec<OwnedFd>,
+}
+
+/// Moves the control socket away from the number that standard input gets.
+pub(super) fn out_of_the_way(control: OwnedFd) -> rustix::io::Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(&control, 3)
+}
+
+/// Reads the spec.
+pub(super) fn spec(path: Option<OsString>) -> Result<AppSpec> {
+    let path = path.ok_or_else(|| failure("read", "the spec", "no path was given", exit::FDS))?;
+    let shown = path.to_string_lossy().into_owned();
+    let text = fs::read(&path).map_err(|error| failure("read", &shown, error.kind(), exit::FDS))?;
+    let spec: AppSpec =
+        serde_json::from_slice(&text).map_err(|error| failure("read", &shown, error, exit::FDS))?;
+    if spec.version != VERSION {
+        let reason = format!("it has version {}, this program takes {VERSION}", spec.version);
+        return Err(failure("read", &shown, reason, exit::FDS));
+    }
+    Ok(spec)
+}
+
+/// Takes the descriptors from the control socket.
+pub(super) fn descriptors(control: &OwnedFd) -> Result<Descriptors> {
+    let wrong = |what: &str| failure("receive", "descriptors", what, exit::FDS);
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let message = rustix::net::recvmsg(
+        control,
+        &mut [IoSliceMut::new(&mut byte)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .at("receive", "descriptors", exit::FDS)?;
+    if message.bytes != 1 || byte[0] != HELLO {
+        return Err(wrong("not what stage1 sends"));
+    }
+    let mut fds = ancillary
+        .drain()
+        .filter_map(
+            |message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None },
+        )
+        .flatten();
+    let mut next = || fds.next().ok_or_else(|| wrong("there are too few"));
+    let fixed: [OwnedFd; FIXED_FDS] = [next()?, next()?, next()?, next()?, next()?];
+    let [init, root, stdin, stdout, stderr] = fixed;
+    Ok(Descriptors { init, root, stdio: [stdin, stdout, stderr], mounts: fds.collect() })
+}

@@ -1,0 +1,184 @@
+//! PID 1 of the pod: owns its namespaces, reaps its orphans, and passes on who wants its end.
+//!
+//! It is started in new namespaces with two descriptors: 3, the pod's root as a detached mount, and 4, the control
+//! socket to stage1. On that it says `R` when the namespaces are ready, or a [`Failure`] as JSON, and `P` when somebody
+//! asks for the pod's end. It dies with stage1, and all of the pod dies with it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    mount::{MountAttrFlags, MountPropagationFlags, mount_change},
+    net::{AddressFamily, SendFlags, SocketType},
+    process::{DumpableBehavior, Signal, WaitOptions},
+    thread::{CapabilitySet, CapabilitySets},
+};
+
+use crate::{
+    control::exit,
+    failure::{At, Result, failure},
+    mounts, sys,
+};
+
+/// What stage1 asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options {
+    hostname: String,
+    loopback: bool,
+}
+
+/// Runs until stage1 kills it. Returns only where the namespaces cannot be made ready.
+pub fn main() -> u8 {
+    let Ok(control) = sys::inherited(4) else { return 254 };
+    match prepare(&control) {
+        Ok(()) => {
+            say(&control, b"R");
+            serve(&control)
+        }
+        Err(failure) => {
+            say(&control, &serde_json::to_vec(&failure).unwrap_or_default());
+            254
+        }
+    }
+}
+
+fn say(control: &OwnedFd, message: &[u8]) {
+    if rustix::net::send(control, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_err() {
+        // stage1 is gone, and so are we in a moment.
+    }
+}
+
+fn prepare(control: &OwnedFd) -> Result<()> {
+    let options = parse(std::env::args().skip(1))?;
+    let root = sys::inherited(3).at("take over", "the pod's root", exit::FDS)?;
+    sys::close_from(5).at("close", "descriptors", exit::FDS)?;
+    sys::block_signals().at("block", "signals", exit::FDS)?;
+    die_with_parent(control)?;
+    // A page for a huge page's price is a bad deal for a process that holds a few kilobytes.
+    rustix::thread::disable_transparent_huge_pages(true).at(
+        "disable",
+        "transparent huge pages",
+        exit::FDS,
+    )?;
+    if !options.hostname.is_empty() {
+        rustix::system::sethostname(options.hostname.as_bytes()).at(
+            "set host name",
+            &options.hostname,
+            exit::NAMESPACE,
+        )?;
+    }
+    if options.loopback {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None);
+        socket.and_then(sys::loopback_up).at("bring up", "the loopback interface", exit::NAMESPACE)?;
+    }
+    build_root(&root)?;
+    give_up_privileges()
+}
+
+fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
+    let mut options = Options::default();
+    for argument in arguments {
+        match argument.split_once('=') {
+            Some(("--hostname", name)) => name.clone_into(&mut options.hostname),
+            None if argument == "--loopback" => options.loopback = true,
+            _ => return Err(failure("read argument", argument, "unknown", exit::FDS)),
+        }
+    }
+    Ok(options)
+}
+
+/// Has the kernel kill us when stage1 ends, and makes sure that it has not ended before we asked for that.
+fn die_with_parent(control: &OwnedFd) -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(
+        "die with",
+        "stage1",
+        exit::FDS,
+    )?;
+    let mut fds = [PollFd::from_borrowed_fd(control.as_fd(), PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&now)).at("look at", "the control socket", exit::FDS)?;
+    if fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        return Err(failure("start", "the pod", "stage1 is gone", exit::FDS));
+    }
+    Ok(())
+}
+
+/// The pod's own root: what apps have in common, and where they find it. Read-only, and never seen on the host.
+fn build_root(root: &OwnedFd) -> Result<()> {
+    let status = exit::NAMESPACE;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at(
+        "make private",
+        "the mounts of the pod",
+        status,
+    )?;
+    let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let noexec = quiet | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    // Any place will do to attach the new root to: the old one vanishes at once.
+    mounts::pod_root()
+        .and_then(|old| mounts::place(old, "proc"))
+        .and_then(|place| mounts::attach(root, place))
+        .at("attach", "the pod's root", status)?;
+    mounts::change_root(root).at("change to", "the pod's root", status)?;
+    let table: [(&str, &str, &[(&str, &str)], MountAttrFlags); 3] = [
+        ("proc", "proc", &[], noexec),
+        ("dev/shm", "tmpfs", &[("mode", "1777")], quiet),
+        ("dev/mqueue", "mqueue", &[], noexec),
+    ];
+    for (path, kind, options, attributes) in table {
+        let place = mounts::directory(root, path).at("make directory", path, status)?;
+        let mount = mounts::filesystem(kind, options, attributes).at("make file system", kind, status)?;
+        mounts::attach(mount, place).at("mount", path, status)?;
+    }
+    sys::set_attributes(root, sys::Attributes::READ_ONLY.and(sys::Attributes::NO_DEVICES), false).at(
+        "make read-only",
+        "the pod's root",
+        status,
+    )
+}
+
+/// Reaping needs no privilege. Whoever is in the pod cannot look into us: neither at our memory nor at our program.
+fn give_up_privileges() -> Result<()> {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none).at("drop", "capabilities", exit::CAPABILITIES)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
+        "hide",
+        "init",
+        exit::CAPABILITIES,
+    )
+}
+
+/// Reaps, and tells stage1 when somebody wants the pod's end.
+fn serve(control: &OwnedFd) -> u8 {
+    // machined: halt, poweroff, reboot, kexec.
+    let realtime = sys::first_realtime_signal();
+    let wants_end = |signal| {
+        matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGPWR)
+            || (realtime + 3..=realtime + 6).contains(&signal)
+    };
+    loop {
+        match sys::wait_signal() {
+            Some(libc::SIGCHLD) => while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {},
+            Some(signal) if wants_end(signal) => say(control, b"P"),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Failure;
+
+    #[test]
+    fn arguments_are_few() {
+        let parse = |arguments: &[&str]| parse(arguments.iter().map(|a| (*a).to_owned()));
+        let want = Options { hostname: "a".to_owned(), loopback: true };
+        assert_eq!(parse(&["--hostname=a", "--loopback"]).unwrap(), want);
+        let Failure { step, object, .. } = parse(&["--x"]).unwrap_err();
+        assert_eq!((step.as_str(), object.as_str()), ("read argument", "--x"));
+    }
+}
