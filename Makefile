@@ -1,0 +1,109 @@
+# make build | demo | check | bench | install | fmt | clean — see CONTRIBUTING.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+.PHONY: build release demo images check lint unit plain $(addprefix check-,bookworm trixie sid) bench install clean fmt setup tools
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+SUITES ?= bookworm trixie sid
+# Where the benchmark runs.
+BENCH ?= trixie-bench
+
+target_dir := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+triple := $(shell rustc -vV | sed -n 's/^host: //p')
+debug := $(target_dir)/$(triple)/debug
+optimised := $(target_dir)/$(triple)/release
+runner := CARGO_TARGET_$(shell echo $(triple) | tr a-z- A-Z_)_RUNNER
+programs := rkt actool stage1 init app-exec
+export RKT_DEMO_IMAGES := $(target_dir)/demo
+
+# What demo and check need besides Rust: PACKAGE=A FILE THAT TELLS THAT IT IS THERE.
+needs := gcc=/usr/bin/gcc pkg-config=/usr/bin/pkg-config make=/usr/bin/make libseccomp-dev=/usr/include/seccomp.h \
+  busybox-static=/bin/busybox debootstrap=/usr/sbin/debootstrap systemd-container=/usr/bin/systemd-nspawn \
+  appc-spec=/usr/bin/actool xz-utils=/usr/bin/xz zstd=/usr/bin/zstd bzip2=/usr/bin/bzip2 strace=/usr/bin/strace \
+  dpkg-dev=/usr/bin/dpkg-deb util-linux=/usr/bin/nsenter iproute2=/usr/sbin/ip
+
+## build: all programs, for development
+build:
+	$(CARGO) build --workspace --locked
+
+## release: all programs, optimised
+release:
+	$(CARGO) build --workspace --locked --release --bins
+
+## setup: installs from apt what is missing (as root; otherwise says what to install)
+setup:
+	@missing=$$(for need in $(needs); do [ -e "$${need#*=}" ] || echo "$${need%%=*}"; done | paste -sd' '); \
+	[ -n "$$missing" ] || exit 0; \
+	command="apt-get install -y --no-install-recommends $$missing"; \
+	if [ "$$(id -u)" != 0 ]; then echo "missing programs; as root: $$command" >&2; exit 1; fi; \
+	echo "installing: $$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$command || { apt-get update -qq && $$command; }
+
+## tools: builds the cargo commands that check needs, where they are missing
+tools:
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+
+## images: the demonstration's two images, out of Debian packages
+images: setup build
+	tests/demo/images "$(debug)/actool" "$(RKT_DEMO_IMAGES)"
+
+## demo: a pod of two apps, nginx and a client, from images made on the spot
+demo: images
+	tests/demo/demo "$(debug)/rkt" "$(RKT_DEMO_IMAGES)"
+
+## check: everything that must be green
+check: setup tools lint unit plain $(addprefix check-,$(SUITES))
+	@echo "check: all green on the plain machine and in $(SUITES)"
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) deny --all-features check licenses bans sources
+	@# The advisories come from a server that not every machine reaches; what they say must hold where it answers.
+	@if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
+	else echo "lint: advisories skipped: their database cannot be fetched from here"; fi
+
+unit: build
+	$(CARGO) nextest run --workspace --locked --exclude rkt-tests
+	$(CARGO) test --workspace --locked --doc --quiet
+
+# The functional tests on this machine, with the launcher that needs no systemd.
+plain: images
+	RKT_TEST_SUPERVISOR=direct $(CARGO) nextest run --locked --profile functional -p rkt-tests
+
+# The same against the systemd of each suite. One after the other: each booted system wants both processors.
+$(addprefix check-,bookworm trixie sid): check-%: images
+	tests/testbed/testbed boot $*
+	status=0; \
+	RKT_TEST_SUPERVISOR=systemd $(runner)="$(CURDIR)/tests/testbed/testbed run $* --" \
+	    $(CARGO) nextest run --locked --profile $* -p rkt-tests || status=$$?; \
+	tests/testbed/testbed stop $*; \
+	exit $$status
+
+## bench: rkt beside its peers, in one run; writes the numbers of docs/performance.md
+bench: setup release
+	tests/testbed/testbed boot $(BENCH)
+	status=0; tests/bench/bench "$(BENCH)" "$(optimised)" "$(target_dir)/bench" || status=$$?; \
+	tests/testbed/testbed stop $(BENCH); \
+	exit $$status
+
+## install: programs, helpers and documentation below DESTDIR/PREFIX
+install: release
+	install -D -m 0755 -t "$(DESTDIR)$(PREFIX)/bin" "$(optimised)/rkt" "$(optimised)/actool"
+	install -D -m 0755 -t "$(DESTDIR)$(PREFIX)/lib/rkt/stage1" "$(optimised)/stage1"
+	install -D -m 0755 -t "$(DESTDIR)$(PREFIX)/lib/rkt/stage2" "$(optimised)/init" "$(optimised)/app-exec"
+	install -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/doc/rkt" README.md CHANGELOG.md LICENSE docs/*.md
+
+fmt:
+	$(CARGO) fmt --all
+
+clean:
+	for suite in $(SUITES) $(BENCH); do tests/testbed/testbed stop $$suite; done
+	rm -rf --one-file-system "$(target_dir)/testbed" "$(RKT_DEMO_IMAGES)" "$(target_dir)/bench"
+	$(CARGO) clean

@@ -1,0 +1,265 @@
+//! One test's rkt: its data directory, its images, the commands it runs, and what must be gone in the end.
+
+use std::{
+    cell::RefCell,
+    ffi::{OsStr, OsString},
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    image::Image,
+    leaks,
+    outcome::Outcome,
+    place::{self, Launcher},
+    pod::Pod,
+};
+
+/// How long what a pod leaves may take to disappear after the pod: systemd collects units when it gets to it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A data directory with everything around it. When it is dropped it collects the pods and looks for what is left.
+#[derive(Debug)]
+pub struct Rkt {
+    base: TempDir,
+    launcher: Launcher,
+    pods: RefCell<Vec<String>>,
+}
+
+impl Default for Rkt {
+    fn default() -> Rkt {
+        Rkt::new()
+    }
+}
+
+impl Rkt {
+    /// An empty data directory, for the launcher under test.
+    pub fn new() -> Rkt {
+        Rkt::with_launcher(Launcher::under_test())
+    }
+
+    /// An empty data directory, for this launcher.
+    pub fn with_launcher(launcher: Launcher) -> Rkt {
+        place::programs();
+        let base = tempfile::Builder::new().prefix("rkt-test-").tempdir_in(place::scratch()).unwrap();
+        for name in ["tmp", "images", "files", "local", "system"] {
+            fs::create_dir(base.path().join(name)).unwrap();
+        }
+        Rkt { base, launcher, pods: RefCell::default() }
+    }
+
+    /// The launcher of this rkt.
+    pub fn launcher(&self) -> Launcher {
+        self.launcher
+    }
+
+    /// The data directory (`--dir`).
+    pub fn data(&self) -> PathBuf {
+        self.base.path().join("data")
+    }
+
+    /// A directory for the test's own files.
+    pub fn files(&self) -> PathBuf {
+        self.base.path().join("files")
+    }
+
+    /// Everything of this test is below this directory.
+    pub fn base(&self) -> &Path {
+        self.base.path()
+    }
+
+    /// A file of the test's own with this content.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.files().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Builds an image with busybox in it, as `describe` says, and returns its file.
+    pub fn image(&self, name: &str, describe: impl FnOnce(Image) -> Image) -> PathBuf {
+        describe(Image::busybox(name)).build(&self.base.path().join("images"))
+    }
+
+    /// `rkt` with the global flags of this test.
+    pub fn command<I, A>(&self, args: I) -> Command
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        let mut command = Command::new(self.program("rkt"));
+        let base = self.base.path();
+        command
+            .arg(flag("--dir", &self.data()))
+            .arg(flag("--local-config", &base.join("local")))
+            .arg(flag("--system-config", &base.join("system")))
+            .arg("--insecure-options=image")
+            .args(args)
+            .env("TMPDIR", base.join("tmp"))
+            .env_remove("LISTEN_FDS")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The path of one of our programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        place::programs().join(name)
+    }
+
+    /// Runs a subcommand of rkt to its end.
+    #[track_caller]
+    pub fn rkt<I, A>(&self, args: I) -> Outcome
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        run(&mut self.command(args))
+    }
+
+    /// Arguments of `rkt run` for a pod without network on the launcher under test, `args` after them.
+    pub fn run_args<I, A>(&self, args: I) -> Vec<OsString>
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        let mut all: Vec<OsString> = vec![
+            "run".into(),
+            "--net=none".into(),
+            format!("--supervisor={}", self.launcher.as_str()).into(),
+        ];
+        all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        all
+    }
+
+    /// Runs a pod to its end.
+    #[track_caller]
+    pub fn run_pod<I, A>(&self, args: I) -> Outcome
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        let outcome = run(&mut self.command(self.run_args(args)));
+        self.remember_pods();
+        outcome
+    }
+
+    /// Starts a pod in the background and waits until its directory exists.
+    #[track_caller]
+    pub fn start<I, A>(&self, args: I) -> Pod<'_>
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        let file = self.files().join(format!("uuid-{}", self.pods.borrow().len()));
+        let mut all = self.run_args([flag("--uuid-file-save", &file)]);
+        all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        let pod = Pod::start(self, self.command(all), &file);
+        self.pods.borrow_mut().push(pod.uuid().to_owned());
+        pod
+    }
+
+    /// UUIDs of all pods that are in a directory of the data directory now.
+    pub fn pods_on_disk(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for place in fs::read_dir(self.data().join("pods")).into_iter().flatten().flatten() {
+            for pod in fs::read_dir(place.path()).into_iter().flatten().flatten() {
+                found.push(pod.file_name().to_string_lossy().into_owned());
+            }
+        }
+        found
+    }
+
+    /// The directory of a pod, wherever it is now.
+    #[track_caller]
+    pub fn pod_dir(&self, uuid: &str) -> PathBuf {
+        let places = fs::read_dir(self.data().join("pods")).unwrap().flatten();
+        let found = places.map(|place| place.path().join(uuid)).find(|path| path.is_dir());
+        found.unwrap_or_else(|| panic!("no directory of pod {uuid}"))
+    }
+
+    /// The UUID of the only pod.
+    #[track_caller]
+    pub fn only_pod(&self) -> String {
+        let mut pods = self.pods_on_disk();
+        assert_eq!(pods.len(), 1, "pods: {pods:?}");
+        pods.remove(0)
+    }
+
+    /// Removes everything that is left of pods, and asserts that nothing remains.
+    #[track_caller]
+    pub fn collect(&self) {
+        self.remember_pods();
+        self.rkt(["gc", "--grace-period=0s", "--expire-prepared=0s"]).success();
+        assert_eq!(self.pods_on_disk(), Vec::<String>::new(), "pods after gc");
+        let left = self.left_after(PATIENCE);
+        assert!(left.is_empty(), "left behind by pods {:?}:\n{}", self.pods.borrow(), left.join("\n"));
+    }
+
+    fn remember_pods(&self) {
+        let mut known = self.pods.borrow_mut();
+        for uuid in self.pods_on_disk() {
+            if !known.contains(&uuid) {
+                known.push(uuid);
+            }
+        }
+    }
+
+    fn left_after(&self, patience: Duration) -> Vec<String> {
+        let end = Instant::now() + patience;
+        loop {
+            let left = leaks::left(self.base.path(), &self.pods.borrow(), self.launcher);
+            if left.is_empty() || Instant::now() > end {
+                return left;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Rkt {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.collect();
+            return;
+        }
+        // The test has failed already: clean up for the others without a word.
+        self.remember_pods();
+        leaks::kill_processes(self.base.path(), &self.pods.borrow());
+        drop(self.command(["gc", "--grace-period=0s", "--expire-prepared=0s"]).output());
+    }
+}
+
+fn flag(name: &str, value: &Path) -> OsString {
+    let mut flag = OsString::from(name);
+    flag.push("=");
+    flag.push(value);
+    flag
+}
+
+/// Runs any command to its end.
+#[track_caller]
+pub fn run(command: &mut Command) -> Outcome {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect();
+    let words = words.join(" ");
+    match command.output() {
+        Ok(output) => Outcome::new(words, &output),
+        Err(error) => panic!("{words}: {error}"),
+    }
+}
+
+/// Waits until `done` says yes, and panics with `what` where it does not within 20 seconds.
+#[track_caller]
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < end, "waited 20 s for: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
