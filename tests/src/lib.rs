@@ -30,3 +30,9 @@ pub use crate::{
     pty::Terminal,
     rkt::{Rkt, run, wait_until},
 };
+
+/// Arguments of a command, of any types that a path or a word can have.
+#[macro_export]
+macro_rules! args {
+    ($($argument:expr),* $(,)?) => { [$(::std::ffi::OsString::from($argument)),*] };
+}

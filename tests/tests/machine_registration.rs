@@ -1,0 +1,162 @@
+//! The pod as systemd and its tools show it. On a machine without systemd: that nothing of this is tried or needed.
+
+use std::process::Command;
+
+use rkt_tests::{Launcher, Outcome, Pod, Rkt, args, run, wait_until};
+use rustix::process::Signal;
+
+fn two_apps(rkt: &Rkt) -> Pod<'_> {
+    let image = rkt.image("web", |image| image.sh("echo up; exec sleep 1000"));
+    let mut pod = rkt.start(args![&image, "--name=one", &image, "--name=two"]);
+    pod.wait_for("one: up").wait_for("two: up");
+    pod
+}
+
+fn tool(words: &[&str]) -> Outcome {
+    run(Command::new(words[0]).args(&words[1..]).env("SYSTEMD_COLORS", "0").env("SYSTEMD_PAGER", "cat"))
+}
+
+fn end(pod: Pod<'_>) {
+    pod.signal(Signal::TERM);
+    pod.wait().success();
+}
+
+#[test]
+fn machinectl_shows_the_pod_while_it_runs() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    let pod = two_apps(&rkt);
+    let name = format!("rkt-{}", pod.uuid());
+    let list = tool(&["machinectl", "list", "--no-legend", "--no-pager"]).success();
+    let row: Vec<&str> =
+        list.lines().into_iter().find(|line| line.contains(&name)).unwrap().split_whitespace().collect();
+    assert_eq!(row[..3], [&name, "container", "rkt"], "{list:?}");
+    let leader = pod.init().as_raw_nonzero().to_string();
+    tool(&["machinectl", "status", "--no-pager", &name])
+        .success()
+        .stdout_has(&leader)
+        .stdout_has("Service: rkt; class container");
+    let show = tool(&["machinectl", "show", &name]).success();
+    assert_eq!(show.value("Leader"), Some(leader.as_str()));
+    assert_eq!(show.value("Class"), Some("container"));
+    assert_eq!(show.value("Service"), Some("rkt"));
+    end(pod);
+    wait_until("the machine's end", || !tool(&["machinectl", "list", "--no-legend"]).stdout.contains(&name));
+}
+
+#[test]
+fn app_units_are_in_the_pods_slice_bound_to_the_machine() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    let pod = two_apps(&rkt);
+    let uuid = pod.uuid().to_owned();
+    let slice = format!("machine-rkt\\x2d{}.slice", uuid.replace('-', "\\x2d"));
+    for app in ["one", "two"] {
+        let unit = format!("rkt-{uuid}-{app}.service");
+        let show = tool(&["systemctl", "show", &unit]).success();
+        assert_eq!(show.value("Slice"), Some(slice.as_str()));
+        assert_eq!(show.value("ActiveState"), Some("active"));
+        assert_eq!(show.value("Description"), Some(&*format!("Application={app} Image=test.invalid/web")));
+        let machine = format!("machine-rkt\\x2d{}.scope", uuid.replace('-', "\\x2d"));
+        assert_eq!(show.value("BindsTo"), Some(machine.as_str()), "{show:?}");
+        assert!(show.value("After").is_some_and(|after| after.contains(&machine)));
+        assert!(
+            show.value("LogExtraFields")
+                .is_some_and(|fields| fields.contains(&format!("RKT_POD_UUID={uuid}")))
+        );
+        let main = show.value("MainPID").unwrap();
+        let command = std::fs::read(format!("/proc/{main}/cmdline")).unwrap();
+        assert!(String::from_utf8_lossy(&command).starts_with("sleep\u{0}1000"), "MainPID is the app");
+        tool(&["systemctl", "status", "--no-pager", &unit])
+            .success()
+            .stdout_has(&format!("Application={app}"));
+    }
+    end(pod);
+}
+
+#[test]
+fn systemd_cgls_shows_the_pod_as_one_tree() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    let pod = two_apps(&rkt);
+    let slice = format!("/machine.slice/machine-rkt\\x2d{}.slice", pod.uuid().replace('-', "\\x2d"));
+    let tree = tool(&["systemd-cgls", "--no-pager", "--full", &slice]).success();
+    for part in ["-one.service", "-two.service", "sleep 1000"] {
+        assert!(tree.stdout.contains(part), "{part}\n{tree:?}");
+    }
+    end(pod);
+}
+
+#[test]
+fn in_a_service_the_machine_is_that_service() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    let image = rkt.image("web", |image| image.sh("echo up; exec sleep 1000"));
+    let unit = format!("rkt-test-wrapper-{}.service", std::process::id());
+    let file = rkt.files().join("uuid-wrapped");
+    let mut words =
+        args!["systemd-run", "--quiet", "--collect", "--service-type=exec", format!("--unit={unit}")]
+            .to_vec();
+    let command = rkt.command(rkt.run_args(args![format!("--uuid-file-save={}", file.display()), &image]));
+    words.push(command.get_program().to_owned());
+    words.extend(command.get_args().map(ToOwned::to_owned));
+    run(Command::new(&words[0]).args(&words[1..])).success();
+    wait_until("the app's output in the wrapper's journal", || {
+        tool(&["journalctl", "--no-pager", "-u", &unit]).stdout.contains("up")
+    });
+    let uuid = std::fs::read_to_string(&file).unwrap();
+    let show = tool(&["machinectl", "show", &format!("rkt-{uuid}")]).success();
+    assert_eq!(show.value("Unit"), Some(unit.as_str()));
+    run(Command::new("systemctl").args(["stop", &unit])).success();
+    wait_until("the pod's end", || rkt.rkt(["status", &uuid]).value("state") == Some("exited"));
+}
+
+#[test]
+fn without_systemd_auto_takes_direct_and_says_why() {
+    let rkt = Rkt::new();
+    let image = rkt.image("web", |image| image);
+    rkt.rkt(args!["run", "--net=none", &image]).success();
+    let status = rkt.rkt(["status", &rkt.only_pod()]).success();
+    let taken = if std::path::Path::new("/run/systemd/system").exists() { "systemd" } else { "direct" };
+    assert!(status.stdout.contains(taken), "{status:?}");
+    rkt.rkt(args!["run", "--net=none", "--supervisor=upstart", &image]).exits(254);
+}
+
+#[test]
+fn case_36_without_a_bus_auto_takes_direct_and_systemd_is_refused() {
+    let rkt = Rkt::new();
+    let image = rkt.image("web", |image| image.sh("echo ran"));
+    let without_bus = |flag: &str| {
+        let words = args!["run", "--net=none", flag, &image];
+        run(rkt.command(words).env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus"))
+    };
+    without_bus("--supervisor=auto").success().stdout_is("ran\n");
+    if rkt.launcher() == Launcher::Direct {
+        without_bus("--supervisor=systemd").exits(254).stderr_has("systemd");
+    }
+}
+
+#[test]
+fn case_36_without_machined_the_pod_runs_unregistered_and_says_so() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    // A second machine of the same name cannot be, and is as good as a machined that refuses: here it is masked.
+    let image = rkt.image("web", |image| image.sh("echo ran"));
+    let masked = "systemd-machined.service";
+    run(Command::new("systemctl").args(["mask", "--runtime", "--now", masked])).success();
+    let end = rkt.run_pod(args![&image]);
+    run(Command::new("systemctl").args(["unmask", "--runtime", masked])).success();
+    end.success().stdout_is("ran\n");
+    let status = rkt.rkt(["status", &rkt.only_pod()]).success();
+    assert!(status.stdout.contains("machine"), "the reason is shown\n{status:?}");
+}
