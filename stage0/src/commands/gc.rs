@@ -1,0 +1,100 @@
+//! `rkt gc`
+
+use std::{
+    os::unix::fs::MetadataExt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use rkt_pod::{Place, PodDir, lookup};
+
+use super::{global::Global, need_root};
+use crate::{
+    output,
+    pod::{duration, remove},
+};
+
+/// Garbage collect rkt pods no longer in use.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Duration to wait before discarding inactive pods from garbage
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    grace_period: Duration,
+    /// Duration to wait before expiring prepared pods
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    expire_prepared: Duration,
+    /// Only mark exited pods as garbage, do not remove anything
+    #[arg(long)]
+    mark_only: bool,
+}
+
+/// Marks, then sweeps. What cannot be removed now is left for the next time.
+pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
+    need_root()?;
+    mark(global, Place::Run, Place::ExitedGarbage, "moving pod")?;
+    mark(global, Place::Prepare, Place::Garbage, "moving failed prepare")?;
+    if args.mark_only {
+        return Ok(0);
+    }
+    for mut pod in lookup::all(&global.dir, &[Place::Prepared])? {
+        if age(&pod).is_some_and(|age| age >= args.expire_prepared)
+            && pod.try_lock().is_ok_and(|lock| lock.is_some())
+        {
+            eprintln!("gc: moving expired prepared pod {:?} to garbage", pod.uuid());
+            report(pod.move_to(Place::Garbage).map_err(Into::into), global);
+        }
+    }
+    for pod in lookup::all(&global.dir, &[Place::ExitedGarbage])? {
+        if age(&pod).is_some_and(|age| age < args.grace_period) {
+            eprintln!(
+                "gc: pod {:?} not removed: still within grace period ({:?})",
+                pod.uuid(),
+                args.grace_period
+            );
+            continue;
+        }
+        report(sweep(&pod, global), global);
+    }
+    for pod in lookup::all(&global.dir, &[Place::Garbage, Place::Embryo])? {
+        report(sweep(&pod, global), global);
+    }
+    Ok(0)
+}
+
+/// Moves the pods of a place whose owners are gone.
+fn mark(global: &Global, from: Place, to: Place, what: &str) -> Result<()> {
+    for mut pod in lookup::all(&global.dir, &[from])? {
+        // Whoever holds the lock works on the pod; whoever moved it was faster than we.
+        if let Ok(Some(_lock)) = pod.try_lock() {
+            eprintln!("gc: {what} {:?} to garbage", pod.uuid());
+            report(pod.move_to(to).map_err(Into::into), global);
+        }
+    }
+    Ok(())
+}
+
+fn sweep(pod: &PodDir, global: &Global) -> Result<()> {
+    // Another gc, or rm, is at it.
+    let Ok(Some(lock)) = pod.try_lock() else { return Ok(()) };
+    if !pod.path().exists() {
+        return Ok(());
+    }
+    output::print(format!("Garbage collecting pod {:?}\n", pod.uuid()).as_bytes())?;
+    remove::pod(pod, lock, global.debug)
+}
+
+fn report(result: Result<()>, global: &Global) {
+    match result {
+        Err(error) if matches!(error.downcast_ref(), Some(rkt_pod::Error::Gone(_))) => {}
+        Err(error) => output::print_error("gc", &error, global.debug),
+        Ok(()) => {}
+    }
+}
+
+/// How long the pod has been where it is: a rename sets the directory's ctime.
+fn age(pod: &PodDir) -> Option<Duration> {
+    let data = pod.path().symlink_metadata().ok()?;
+    let moved =
+        UNIX_EPOCH + Duration::new(data.ctime().unsigned_abs(), u32::try_from(data.ctime_nsec()).ok()?);
+    Some(SystemTime::now().duration_since(moved).unwrap_or_default())
+}

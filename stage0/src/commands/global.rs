@@ -1,0 +1,74 @@
+//! Options of every command.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::config::{self, InsecureOptions};
+
+/// As they are written.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct GlobalArgs {
+    /// Print more information, and all causes of an error
+    #[arg(long, global = true)]
+    pub(crate) debug: bool,
+    /// Path to the rkt data directory
+    #[arg(long, global = true, value_name = "DIR", value_parser = directory)]
+    dir: Option<PathBuf>,
+    /// Path to the system configuration directory
+    #[arg(long, global = true, value_name = "DIR", default_value = rkt_pod::layout::VENDOR_DIR, value_parser = directory)]
+    system_config: PathBuf,
+    /// Path to the local configuration directory
+    #[arg(long, global = true, value_name = "DIR", default_value = rkt_pod::layout::LOCAL_CONFIG_DIR, value_parser = directory)]
+    local_config: PathBuf,
+    /// Path to the user configuration directory
+    #[arg(long, global = true, value_name = "DIR", value_parser = directory)]
+    user_config: Option<PathBuf>,
+    /// Comma-separated list of security features to disable: none, image, tls, ondisk, http, pubkey, capabilities,
+    /// paths, seccomp, all-fetch, all-run, all
+    #[arg(long, global = true, value_name = "LIST", default_value = "none")]
+    insecure_options: InsecureOptions,
+}
+
+/// As they are meant.
+#[derive(Debug)]
+pub(crate) struct Global {
+    /// The data directory.
+    pub(crate) dir: PathBuf,
+    /// Print more.
+    pub(crate) debug: bool,
+    /// The administrator's configuration.
+    pub(crate) local_config: PathBuf,
+    /// Protections that the user does without.
+    pub(crate) insecure: InsecureOptions,
+}
+
+impl Global {
+    /// Resolves the data directory: the option, else the configuration, else the default.
+    pub(crate) fn new(args: GlobalArgs) -> Result<Global> {
+        let layers: Vec<PathBuf> =
+            [Some(args.system_config), Some(args.local_config.clone()), args.user_config]
+                .into_iter()
+                .flatten()
+                .collect();
+        let configured = config::data_directory(&layers)?;
+        let dir = args.dir.or(configured).unwrap_or_else(|| rkt_pod::layout::DATA_DIR.into());
+        // A directory that is not there yet is used as it was given.
+        let dir = std::fs::canonicalize(&dir)
+            .or_else(|_| std::path::absolute(&dir))
+            .context("find the data directory")?;
+        Ok(Global {
+            dir,
+            debug: args.debug,
+            local_config: args.local_config,
+            insecure: args.insecure_options,
+        })
+    }
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    std::path::absolute(text).map_err(|error| error.to_string())
+}

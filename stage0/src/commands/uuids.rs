@@ -1,0 +1,62 @@
+//! Pods that a command is about: by UUID or the beginning of one, or by a file that holds one.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rkt_pod::{PodDir, lookup};
+
+use super::global::Global;
+
+/// Several pods.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Uuids {
+    /// Read the pod's UUID from a file
+    #[arg(long, value_name = "FILE")]
+    uuid_file: Option<PathBuf>,
+    /// UUIDs of pods, or the beginnings of them
+    #[arg(value_name = "UUID")]
+    uuids: Vec<String>,
+}
+
+impl Uuids {
+    /// The UUIDs as they were given.
+    pub(crate) fn given(&self) -> Result<Vec<String>> {
+        match (&self.uuid_file, self.uuids.as_slice()) {
+            (Some(_), [_, ..]) => bail!("give either UUIDs or --uuid-file, not both"),
+            (None, []) => bail!("must provide a pod UUID (see rkt list)"),
+            (None, uuids) => Ok(uuids.to_vec()),
+            (Some(file), []) => {
+                let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+                Ok(vec![text.trim().to_owned()])
+            }
+        }
+    }
+
+    /// The one pod that was given.
+    pub(crate) fn one(&self, global: &Global) -> Result<PodDir> {
+        match self.given()?.as_slice() {
+            [uuid] => Ok(lookup::by_prefix(&global.dir, uuid)?),
+            _ => bail!("must provide exactly one pod UUID"),
+        }
+    }
+
+    /// Does something for each pod that was given, and goes on after failures, which it prints. Returns whether all
+    /// went well.
+    pub(crate) fn each(
+        &self,
+        global: &Global,
+        command: &str,
+        mut act: impl FnMut(PodDir) -> Result<()>,
+    ) -> Result<bool> {
+        let mut good = true;
+        for uuid in self.given()? {
+            let result =
+                lookup::by_prefix(&global.dir, &uuid).map_err(anyhow::Error::from).and_then(&mut act);
+            if let Err(error) = result {
+                crate::output::print_error(command, &error, global.debug);
+                good = false;
+            }
+        }
+        Ok(good)
+    }
+}

@@ -1,0 +1,86 @@
+//! Times: relative for people, exact for those who ask.
+
+use std::time::SystemTime;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Seconds since the epoch.
+pub(crate) fn seconds(time: SystemTime) -> i64 {
+    Timestamp::try_from(time).map_or(0, |time| time.as_second())
+}
+
+/// `2016-01-02 15:04:05.123 +0100 CET`, in the local time zone; zeros at the end of the fraction are left out.
+pub(crate) fn full(time: SystemTime) -> String {
+    let Ok(time) = Timestamp::try_from(time) else { return "unknown".to_owned() };
+    let zoned = time.to_zoned(TimeZone::system());
+    let milliseconds = time.subsec_millisecond();
+    let fraction = if milliseconds == 0 { String::new() } else { format!(".{milliseconds:03}") };
+    let fraction = fraction.trim_end_matches('0');
+    format!("{}{fraction} {}", zoned.strftime("%Y-%m-%d %H:%M:%S"), zoned.strftime("%z %Z"))
+}
+
+/// `5 minutes ago`.
+pub(crate) fn relative(time: SystemTime, now: SystemTime) -> String {
+    let (elapsed, suffix) = match now.duration_since(time) {
+        Ok(elapsed) => (elapsed, "ago"),
+        Err(error) => (error.duration(), "from now"),
+    };
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    const WEEK: u64 = 7 * DAY;
+    const MONTH: u64 = 30 * DAY;
+    const YEAR: u64 = 12 * MONTH;
+    let text = match elapsed.as_secs() {
+        0 => return "now".to_owned(),
+        1 => "1 second".to_owned(),
+        s @ ..MINUTE => format!("{s} seconds"),
+        s if s < 2 * MINUTE => "1 minute".to_owned(),
+        s @ ..HOUR => format!("{} minutes", s / MINUTE),
+        s if s < 2 * HOUR => "1 hour".to_owned(),
+        s @ ..DAY => format!("{} hours", s / HOUR),
+        s if s < 2 * DAY => "1 day".to_owned(),
+        s @ ..WEEK => format!("{} days", s / DAY),
+        s if s < 2 * WEEK => "1 week".to_owned(),
+        s @ ..MONTH => format!("{} weeks", s / WEEK),
+        s if s < 2 * MONTH => "1 month".to_owned(),
+        s @ ..YEAR => format!("{} months", s / MONTH),
+        s if s < 18 * MONTH => "1 year".to_owned(),
+        s if s < 2 * YEAR => "2 years".to_owned(),
+        s if s < 37 * YEAR => format!("{} years", s / YEAR),
+        _ => "a long while".to_owned(),
+    };
+    format!("{text} {suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ages_are_rounded_down_to_a_word() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(50 * 365 * 86400);
+        for (seconds, want) in [
+            (0, "now"),
+            (1, "1 second ago"),
+            (59, "59 seconds ago"),
+            (60, "1 minute ago"),
+            (3599, "59 minutes ago"),
+            (3600, "1 hour ago"),
+            (86400, "1 day ago"),
+            (7 * 86400, "1 week ago"),
+            (29 * 86400, "4 weeks ago"),
+            (30 * 86400, "1 month ago"),
+            (359 * 86400, "11 months ago"),
+            (360 * 86400, "1 year ago"),
+            (18 * 30 * 86400, "2 years ago"),
+            (1100 * 86400, "3 years ago"),
+            (40 * 360 * 86400, "a long while ago"),
+        ] {
+            assert_eq!(relative(now - Duration::from_secs(seconds), now), want, "{seconds}");
+        }
+        assert_eq!(relative(now + Duration::from_secs(61), now), "1 minute from now");
+    }
+}

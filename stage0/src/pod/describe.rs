@@ -1,0 +1,133 @@
+//! What `list` and `status` know of a pod.
+
+use std::{
+    fs,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use appc::schema::{ImageManifest, PodManifest};
+use rkt_pod::{Place, PodDir, State, layout, stage1::RuntimeState};
+use serde_json::{Map, Value, json};
+
+use crate::output;
+
+/// A pod as it was found at one moment.
+#[derive(Debug)]
+pub(crate) struct Description {
+    /// Its directory.
+    pub(crate) pod: PodDir,
+    /// Its state.
+    pub(crate) state: State,
+    /// Its manifest, where it has one.
+    pub(crate) manifest: Option<PodManifest>,
+    /// How it runs or ran.
+    pub(crate) runtime: Option<RuntimeState>,
+}
+
+impl Description {
+    /// Looks at a pod. Errors that do not hide the pod itself are added to `problems`.
+    pub(crate) fn new(pod: PodDir, problems: &mut Vec<String>) -> rkt_pod::Result<Description> {
+        let state = pod.state()?;
+        let manifest = match fs::read(pod.path().join(layout::MANIFEST)) {
+            Ok(text) => PodManifest::from_slice(&text)
+                .map_err(|error| problems.push(format!("pod {}: manifest: {error}", pod.uuid())))
+                .ok(),
+            Err(_) if matches!(state, State::Preparing | State::AbortedPrepare | State::Embryo) => None,
+            Err(error) => {
+                problems.push(format!("pod {}: manifest: {}", pod.uuid(), error.kind()));
+                None
+            }
+        };
+        let runtime = pod.runtime_state().ok();
+        Ok(Description { pod, state, manifest, runtime })
+    }
+
+    /// The name and version of an app's image, from its saved manifest.
+    pub(crate) fn image_name(&self, app: &str) -> Option<String> {
+        let path = self.pod.path().join(layout::APPS_INFO).join(app).join(layout::APP_MANIFEST);
+        let manifest = ImageManifest::from_slice(&fs::read(path).ok()?).ok()?;
+        Some(match manifest.labels.get("version") {
+            Some(version) => format!("{}:{version}", manifest.name),
+            None => manifest.name.to_string(),
+        })
+    }
+
+    /// Names of the apps.
+    pub(crate) fn apps(&self) -> Vec<&str> {
+        self.manifest.iter().flat_map(|manifest| &manifest.apps).map(|app| app.name.as_str()).collect()
+    }
+
+    /// When the pod was marked as garbage, in nanoseconds since the epoch.
+    fn marked(&self) -> Option<i64> {
+        use std::os::unix::fs::MetadataExt;
+        if self.pod.place() != Place::ExitedGarbage {
+            return None;
+        }
+        let data = self.pod.path().symlink_metadata().ok()?;
+        let moved = UNIX_EPOCH + Duration::from_secs(data.ctime().unsigned_abs());
+        Some(output::seconds(moved) * 1_000_000_000 + data.ctime_nsec())
+    }
+
+    /// The pod as an object, as `--format=json` shows it.
+    pub(crate) fn object(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("name".to_owned(), json!(self.pod.uuid()));
+        object.insert("state".to_owned(), json!(self.state.as_str()));
+        let apps: Vec<Value> = self.apps().into_iter().map(|app| self.app_object(app)).collect();
+        if !apps.is_empty() {
+            object.insert("app_names".to_owned(), json!(self.apps()));
+            object.insert("apps".to_owned(), Value::Array(apps));
+        }
+        for (name, time) in [("created_at", self.pod.created()), ("started_at", self.pod.started())] {
+            if let Some(time) = time {
+                object.insert(name.to_owned(), json!(output::seconds(time)));
+            }
+        }
+        if let Some(manifest) = &self.manifest {
+            for (name, map) in
+                [("user_annotations", &manifest.user_annotations), ("user_labels", &manifest.user_labels)]
+            {
+                if !map.is_empty() {
+                    object.insert(name.to_owned(), json!(map));
+                }
+            }
+        }
+        if let Some(runtime) = &self.runtime {
+            object.insert("runtime".to_owned(), json!(runtime));
+        }
+        Value::Object(object)
+    }
+
+    fn app_object(&self, name: &str) -> Value {
+        let mut object = Map::new();
+        let status = self.pod.exit_status(name);
+        let state = match (status, self.state) {
+            (Some(_), _) => "exited",
+            (None, State::Running) => "running",
+            (None, state) if state.is_exited() => "exited",
+            (None, State::Prepared | State::Preparing | State::Embryo) => "created",
+            _ => "unknown",
+        };
+        object.insert("name".to_owned(), json!(name));
+        object.insert("state".to_owned(), json!(state));
+        let nanoseconds = |time| output::seconds(time) * 1_000_000_000;
+        if let Some(time) = self.pod.created() {
+            object.insert("created_at".to_owned(), json!(nanoseconds(time)));
+        }
+        if let Some(time) = self.pod.started() {
+            object.insert("started_at".to_owned(), json!(nanoseconds(time)));
+        }
+        if let Some(time) = self.marked() {
+            object.insert("finished_at".to_owned(), json!(time));
+        }
+        if let Some(status) = status {
+            object.insert("exit_code".to_owned(), json!(status));
+        }
+        let app =
+            self.manifest.iter().flat_map(|manifest| &manifest.apps).find(|app| app.name.as_str() == name);
+        if let Some(id) = app.and_then(|app| app.image.id.as_ref()) {
+            object.insert("image_id".to_owned(), json!(id.as_str()));
+        }
+        Value::Object(object)
+    }
+}

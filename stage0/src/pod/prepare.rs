@@ -1,0 +1,134 @@
+//! Filling a new pod's directory: all that stage1 needs, by names it knows.
+
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use appc::schema::PodManifest;
+use rkt_pod::{PodDir, layout};
+use rustix::{
+    fs::{AtFlags, Gid, Mode, OFlags, Uid},
+    io::Errno,
+};
+
+use crate::{
+    files::copy_tree,
+    store::{ImageRecord, Store, Tree},
+};
+
+/// An app's image: what the store knows of it, its manifest as it was, and its tree.
+#[derive(Debug)]
+pub(crate) struct AppImage {
+    /// The record.
+    pub(crate) record: ImageRecord,
+    /// The manifest's text.
+    pub(crate) manifest: Vec<u8>,
+    /// The tree.
+    pub(crate) tree: Tree,
+}
+
+impl AppImage {
+    /// Looks an image up, and renders its tree where that is missing.
+    pub(crate) fn new(store: &Store, record: ImageRecord) -> Result<AppImage> {
+        Ok(AppImage { manifest: store.manifest_bytes(&record)?, tree: store.tree(&record)?, record })
+    }
+}
+
+/// Fills the pod's directory. Nothing is synced: a pod that was being made when the power went is garbage anyway.
+pub(crate) fn fill(pod: &PodDir, manifest: &PodManifest, images: &[AppImage], overlay: bool) -> Result<()> {
+    let path = pod.path();
+    let base = open(&path)?;
+    let maker = Maker { base: &base, path: &path };
+    for directory in
+        ["stage1", "stage1/rootfs", "stage1/rootfs/rkt", "stage1/rootfs/rkt/status", "stage1/rootfs/proc"]
+    {
+        maker.directory(directory)?;
+    }
+    for directory in ["dev", "dev/shm", "dev/mqueue", "opt", layout::STAGE2] {
+        maker.directory(&format!("{}/{directory}", layout::STAGE1_ROOTFS))?;
+    }
+    maker.directory(layout::APPS_INFO)?;
+    if overlay {
+        maker.directory(layout::OVERLAY)?;
+        maker.file(layout::OVERLAY_PREPARED, b"")?;
+    }
+    for (app, image) in manifest.apps.iter().zip(images) {
+        let name = app.name.as_str();
+        let info = format!("{}/{name}", layout::APPS_INFO);
+        maker.directory(&info)?;
+        maker.file(&format!("{info}/{}", layout::APP_MANIFEST), &image.manifest)?;
+        maker.file(&format!("{info}/{}", layout::APP_TREE_ID), image.tree.id.as_bytes())?;
+        let rootfs = layout::app_rootfs(name);
+        maker.directory(&rootfs.parent().unwrap_or(Path::new("")).to_string_lossy())?;
+        maker.directory(&rootfs.to_string_lossy())?;
+        if overlay {
+            layers(&maker, name, image)?;
+        } else {
+            copy_tree(&image.tree.path, &path.join(&rootfs))
+                .with_context(|| format!("app {name:?}: copy its image"))?;
+        }
+    }
+    maker.file(layout::MANIFEST, &manifest.to_vec()?)?;
+    maker.file(layout::CREATED, b"")
+}
+
+/// The upper layer's root is the app's: it has what the image's root has.
+fn layers(maker: &Maker<'_>, app: &str, image: &AppImage) -> Result<()> {
+    let (upper, work) = layout::app_overlay(app);
+    let parent = upper.parent().unwrap_or(Path::new("")).to_owned();
+    for directory in [&parent, &upper, &work] {
+        maker.directory(&directory.to_string_lossy())?;
+    }
+    let root =
+        fs::metadata(&image.tree.path).with_context(|| format!("look at {}", image.tree.path.display()))?;
+    if (root.uid(), root.gid()) != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(root.uid()), Gid::from_raw(root.gid()));
+        rustix::fs::chownat(maker.base, &upper, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .context("set the owner of the app's upper layer")?;
+    }
+    rustix::fs::chmodat(maker.base, &upper, Mode::from_raw_mode(root.mode() & 0o7777), AtFlags::empty())
+        .context("set the mode of the app's upper layer")
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).with_context(|| format!("open {}", path.display()))
+}
+
+/// Makes files in the pod's directory.
+struct Maker<'a> {
+    base: &'a OwnedFd,
+    path: &'a Path,
+}
+
+impl Maker<'_> {
+    fn directory(&self, name: &str) -> Result<()> {
+        match rustix::fs::mkdirat(self.base, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => {
+                Err(errno).with_context(|| format!("make directory {}", self.shown(name).display()))
+            }
+        }
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let write = || -> rustix::io::Result<()> {
+            let fd = rustix::fs::openat(self.base, name, flags, Mode::from_raw_mode(0o640))?;
+            let mut rest = content;
+            while !rest.is_empty() {
+                let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, rest))?;
+                rest = &rest[written..];
+            }
+            Ok(())
+        };
+        write().with_context(|| format!("write {}", self.shown(name).display()))
+    }
+
+    fn shown(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}

@@ -1,0 +1,199 @@
+//! Importing an image file: read once, copied, hashed, checked and unpacked in one pass.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use appc::aci::{self, Limits};
+use rkt_pod::lock::{Kind, Lock};
+use sha2::{Digest, Sha512};
+
+use super::{
+    ImageRecord, Result, Store, StoreError,
+    index::Source,
+    tree,
+    unpack::Unpacker,
+    workspace::{Workspace, make},
+};
+use crate::files::{FileError, Step};
+
+/// How an image is imported.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ImportOptions {
+    /// Whether an image that nobody has signed will do.
+    pub(crate) insecure_image: bool,
+}
+
+/// How long an image counts as used after a use, in nanoseconds: so long, no use is written down.
+const USE_LASTS: i64 = 3600 * 1_000_000_000;
+
+impl Store {
+    /// Imports the image in a file. The same file, unchanged, is not read again.
+    pub(crate) fn import_file(&self, path: &Path, options: ImportOptions) -> Result<ImageRecord> {
+        let shown = path.display().to_string();
+        if !options.insecure_image {
+            return Err(StoreError::Unsigned(shown));
+        }
+        let path = std::path::absolute(path).step("find", path)?;
+        // Opening a pipe would wait for a writer.
+        let metadata = fs::metadata(&path).step("open image", &path)?;
+        if !metadata.is_file() {
+            let source = aci::AciError::NotAnImage("it is not a regular file".to_owned());
+            return Err(StoreError::Invalid { path: shown, source });
+        }
+        let file = File::open(&path).step("open image", &path)?;
+        let source = source_of(&file, &path)?;
+        if let Some(image) = self.known(&source)? {
+            return Ok(image);
+        }
+        let _lock = self.lock_source(&source)?;
+        // Whoever had the lock before us may have imported the same file.
+        if let Some(image) = self.known(&source)? {
+            return Ok(image);
+        }
+        self.import(file, &path, &source)
+    }
+
+    fn known(&self, source: &Source) -> Result<Option<ImageRecord>> {
+        let image = self.index.by_source(source)?.filter(|image| self.is_whole(image));
+        if let Some(image) = &image {
+            self.touch(image)?;
+        }
+        Ok(image)
+    }
+
+    /// Notes that an image is used.
+    pub(crate) fn touch(&self, image: &ImageRecord) -> Result<()> {
+        let now = now();
+        if now.saturating_sub(image.last_used) < USE_LASTS {
+            return Ok(());
+        }
+        self.index.set_last_used(image.id.as_str(), now)
+    }
+
+    fn lock_source(&self, source: &Source) -> Result<Lock> {
+        let name: String =
+            Sha512::digest(format!("{source:?}")).iter().take(16).map(|b| format!("{b:02x}")).collect();
+        let path = self.base.join("imagelocks").join(name);
+        make(&path)?;
+        Lock::wait(&path, Kind::Exclusive).map_err(|error| StoreError::Lookup(error.to_string()))
+    }
+
+    fn import(&self, file: File, path: &Path, source: &Source) -> Result<ImageRecord> {
+        let workspace = Workspace::new(&self.base)?;
+        let blob = workspace.path().join("blob");
+        let copy = File::create_new(&blob).step("make", &blob)?;
+        let mut tee = Tee { input: file, copy };
+        let root = rustix::process::geteuid().is_root();
+        let tree = workspace.path().join("tree");
+        let mut unpacker = if root { Some(Unpacker::new(&tree)?) } else { None };
+        let read = aci::read(&mut tee, &Limits::default(), &mut |entry, content| match &mut unpacker {
+            Some(unpacker) => unpacker.add(entry, content),
+            None => io::copy(content, &mut io::sink()).map(drop).step("read", &entry.path),
+        });
+        let archive = read.map_err(|error| StoreError::of_read(path, error))?;
+        // What follows the archive in the file belongs to the file.
+        io::copy(&mut tee, &mut io::sink()).step("read", path)?;
+        let now = now();
+        let mut image = ImageRecord {
+            name: archive.manifest.name.to_string(),
+            version: archive.manifest.labels.get("version").map(str::to_owned),
+            import_time: now,
+            last_used: now,
+            latest: archive.manifest.labels.get("version").is_none(),
+            size: i64::try_from(archive.size).unwrap_or(i64::MAX),
+            tree_size: 0,
+            id: archive.id,
+        };
+        let manifest = workspace.path().join("manifest");
+        fs::write(&manifest, &archive.manifest_bytes).step("write", &manifest)?;
+        if let Some(unpacker) = unpacker
+            && archive.manifest.dependencies.is_empty()
+        {
+            let size = unpacker.finish(&archive.manifest.path_whitelist)?;
+            image.tree_size = i64::try_from(size).unwrap_or(i64::MAX);
+            tree::complete(&tree, &image, &archive.manifest_bytes)?;
+        }
+        sync(workspace.path())?;
+        self.place(&workspace, &image)?;
+        if let Some(known) = self.index.by_id(image.id.as_str())? {
+            image = ImageRecord { tree_size: image.tree_size.max(known.tree_size), ..known };
+        }
+        self.index.add(&image, source)?;
+        Ok(image)
+    }
+
+    /// Moves what is whole to its place. The index comes last: what it names is there.
+    fn place(&self, workspace: &Workspace, image: &ImageRecord) -> Result<()> {
+        let key = image.key();
+        for (from, to) in [("blob", self.blob_path(&key)), ("manifest", self.manifest_path(&key))] {
+            rename(&workspace.path().join(from), &to)?;
+        }
+        let tree = workspace.path().join("tree");
+        if tree.join("rendered").exists() {
+            let to = self.tree_path(&tree::id_of(image));
+            // A tree of this name is the same tree, and pods may run on it.
+            if !to.exists() {
+                rename(&tree, &to)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    if let Some(parent) = to.parent() {
+        make(parent)?;
+    }
+    match fs::rename(from, to) {
+        // Another import of the same image was faster with its tree.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) =>
+        {
+            Ok(())
+        }
+        other => Ok(other.step("move to its place", to)?),
+    }
+}
+
+/// Has the file system write all that was made, with one call for however many files.
+pub(super) fn sync(directory: &Path) -> Result<()> {
+    let fd = File::open(directory).step("open", directory)?;
+    rustix::fs::syncfs(fd).step("sync", directory)?;
+    Ok(())
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn source_of(file: &File, path: &Path) -> std::result::Result<Source, FileError> {
+    let data = file.metadata().step("look at", path)?;
+    Ok(Source {
+        path: path.to_string_lossy().into_owned(),
+        device: data.dev().cast_signed(),
+        inode: data.ino().cast_signed(),
+        size: data.size().cast_signed(),
+        mtime: data.mtime().saturating_mul(1_000_000_000).saturating_add(data.mtime_nsec()),
+        ctime: data.ctime().saturating_mul(1_000_000_000).saturating_add(data.ctime_nsec()),
+    })
+}
+
+/// Copies what is read through it.
+struct Tee {
+    input: File,
+    copy: File,
+}
+
+impl Read for Tee {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.copy.write_all(&buffer[..length])?;
+        Ok(length)
+    }
+}

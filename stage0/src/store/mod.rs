@@ -1,0 +1,202 @@
+//! The image store: an index, files as they were fetched, and trees that pods run on.
+//!
+//! ```text
+//! cas/db/index.sqlite3                          the index (SQLite, WAL)
+//! cas/blob/sha512/<2 hex>/<key>                 each image as it was given, whatever its compression
+//! cas/imageManifest/sha512/<2 hex>/<key>        its manifest
+//! cas/tree/<id>/{manifest,image,rootfs,rendered}  its files, read-only lower layers of overlays
+//! cas/tmp/<random>                              work in progress, locked by whoever works on it
+//! cas/imagelocks/<hash>                         who imports what
+//! ```
+//!
+//! What is here is whole: it was made under a temporary name, synced and renamed. What the index says and the disk lacks
+//! is as if it had never been imported.
+
+mod import;
+mod index;
+mod record;
+mod tree;
+mod unpack;
+mod workspace;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use appc::{
+    aci::{AciError, ReadError},
+    schema::ImageManifest,
+    types::ImageName,
+};
+
+pub(crate) use import::ImportOptions;
+pub(crate) use record::ImageRecord;
+pub(crate) use tree::{Tree, overlay_supported};
+
+use crate::files::{FileError, remove_tree};
+use index::Index;
+
+/// What can go wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// A step on a file failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The index cannot be read or written.
+    #[error("image index {0}: {1}")]
+    Index(String, rusqlite::Error),
+    /// The index was made by a newer rkt.
+    #[error(
+        "image index {path}: it has version {found}, this rkt knows up to {known}; use the newer rkt that made it"
+    )]
+    Newer {
+        /// The index.
+        path: String,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A file is no image.
+    #[error("image {path}: {source}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Why.
+        source: AciError,
+    },
+    /// Reading an image failed.
+    #[error("image {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing verifies the image.
+    #[error(
+        "image {0}: signatures are not verified in this version; use --insecure-options=image if you trust the file"
+    )]
+    Unsigned(String),
+    /// The argument names no image.
+    #[error("{0}")]
+    Lookup(String),
+}
+
+pub(crate) type Result<T> = std::result::Result<T, StoreError>;
+
+impl StoreError {
+    /// Sorts out whose fault it is that an archive cannot be read.
+    fn of_read(path: &Path, error: ReadError<FileError>) -> StoreError {
+        let path = path.display().to_string();
+        match error {
+            ReadError::Invalid(source) => StoreError::Invalid { path, source },
+            ReadError::Io(source) => StoreError::Read { path, source },
+            ReadError::Visit(error) => StoreError::File(error),
+        }
+    }
+}
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    base: PathBuf,
+    index: Index,
+}
+
+impl Store {
+    /// Opens the store below the data directory; it is made where it is missing.
+    pub(crate) fn open(data: &Path) -> Result<Store> {
+        let base = data.join(rkt_pod::layout::STORE);
+        let index = Index::open(&base)?;
+        Ok(Store { base, index })
+    }
+
+    /// The image that an argument means: an ID or the beginning of one, or a name with an optional version and labels.
+    pub(crate) fn resolve(&self, argument: &str) -> Result<ImageRecord> {
+        match argument.strip_prefix("sha512-") {
+            Some(hex) if !hex.is_empty() && !hex.contains('-') => self.by_id(argument),
+            _ => self.by_name(argument),
+        }
+    }
+
+    /// The image whose ID starts with `id`.
+    pub(crate) fn by_id(&self, id: &str) -> Result<ImageRecord> {
+        let hex = id.strip_prefix("sha512-").unwrap_or(id);
+        if hex.len() < 2 {
+            return Err(StoreError::Lookup("image ID too short".to_owned()));
+        }
+        let mut found = self.index.by_id_prefix(id)?;
+        found.retain(|image| self.is_whole(image));
+        match found.len() {
+            0 => Err(StoreError::Lookup("no image IDs found".to_owned())),
+            1 => Ok(found.remove(0)),
+            _ => Err(StoreError::Lookup(format!("ambiguous image ID: {id:?}"))),
+        }
+    }
+
+    fn by_name(&self, argument: &str) -> Result<ImageRecord> {
+        let name: ImageName =
+            argument.parse().map_err(|error| StoreError::Lookup(format!("invalid image string: {error}")))?;
+        let mut found = self.index.by_name(name.name.as_str())?;
+        // The latest first, then the most recently imported.
+        found.sort_by_key(|image| std::cmp::Reverse((image.latest, image.import_time)));
+        for image in found {
+            if self.is_whole(&image) && self.manifest(&image)?.labels.contains(&name.labels) {
+                return Ok(image);
+            }
+        }
+        Err(StoreError::Lookup(format!(
+            "no image {argument:?} in the store; fetch its file first, with rkt fetch FILE.aci"
+        )))
+    }
+
+    /// Whether the disk has what the index says.
+    fn is_whole(&self, image: &ImageRecord) -> bool {
+        self.manifest_path(&image.key()).exists() && self.blob_path(&image.key()).exists()
+    }
+
+    /// The image's manifest as it stands in the image.
+    pub(crate) fn manifest_bytes(&self, image: &ImageRecord) -> Result<Vec<u8>> {
+        use crate::files::Step;
+        let path = self.manifest_path(&image.key());
+        Ok(fs::read(&path).step("read", &path)?)
+    }
+
+    /// The image's manifest.
+    pub(crate) fn manifest(&self, image: &ImageRecord) -> Result<ImageManifest> {
+        let path = self.manifest_path(&image.key());
+        ImageManifest::from_slice(&self.manifest_bytes(image)?)
+            .map_err(|error| StoreError::Invalid { path: path.display().to_string(), source: error.into() })
+    }
+
+    /// All images, in the order of their import.
+    pub(crate) fn list(&self) -> Result<Vec<ImageRecord>> {
+        let mut all = self.index.all()?;
+        all.retain(|image| self.is_whole(image));
+        Ok(all)
+    }
+
+    /// Removes an image: from the index first, so that nobody finds half of it. Trees stay while pods may use them.
+    pub(crate) fn remove(&self, image: &ImageRecord) -> Result<()> {
+        self.index.remove(image.id.as_str())?;
+        for path in [self.blob_path(&image.key()), self.manifest_path(&image.key())] {
+            remove_tree(&path)?;
+        }
+        Ok(())
+    }
+
+    fn blob_path(&self, key: &str) -> PathBuf {
+        self.keyed("blob", key)
+    }
+
+    fn manifest_path(&self, key: &str) -> PathBuf {
+        self.keyed("imageManifest", key)
+    }
+
+    fn keyed(&self, kind: &str, key: &str) -> PathBuf {
+        let shard = key.get(7..9).unwrap_or("00");
+        self.base.join(kind).join("sha512").join(shard).join(key)
+    }
+}

@@ -1,0 +1,239 @@
+//! Unpacking an image's entries below a directory, and nowhere else.
+//!
+//! Every name is opened part by part from the root's descriptor, without following a link that the archive may have
+//! made. The archive's own rules are checked before (`appc::aci`); here nothing relies on that.
+
+use std::{
+    collections::HashSet,
+    ffi::OsStr,
+    fs,
+    io::{self, Read},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+};
+
+use appc::aci::{Entry, EntryKind};
+use rustix::{
+    fs::{
+        AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Timespec, Timestamps, Uid, XattrFlags,
+        makedev,
+    },
+    io::Errno,
+};
+
+use super::Result;
+use crate::files::{FileError, Step};
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// How much is copied at once, in bytes. A piece of zeros this long becomes a hole.
+const CHUNK: usize = 64 * 1024;
+
+/// Unpacks one image.
+#[derive(Debug)]
+pub(super) struct Unpacker {
+    base: PathBuf,
+    root: OwnedFd,
+    /// The last directory that was opened: entries of one directory mostly follow each other.
+    parent: Option<(PathBuf, OwnedFd)>,
+    /// Modes and times of directories, set when nothing is made in them any more.
+    directories: Vec<Entry>,
+    size: u64,
+    buffer: Vec<u8>,
+}
+
+impl Unpacker {
+    /// Makes `base` and in it `rootfs`.
+    pub(super) fn new(base: &Path) -> Result<Unpacker> {
+        let path = base.join("rootfs");
+        fs::create_dir_all(&path).step("make directory", &path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(base, flags, Mode::empty()).step("open", base)?;
+        Ok(Unpacker {
+            base: base.to_owned(),
+            root,
+            parent: None,
+            directories: Vec::new(),
+            size: 0,
+            buffer: vec![0; CHUNK],
+        })
+    }
+
+    /// Makes one entry. The manifest is none of the tree's files.
+    pub(super) fn add(
+        &mut self,
+        entry: &Entry,
+        content: &mut dyn Read,
+    ) -> std::result::Result<(), FileError> {
+        if !entry.path.starts_with("rootfs") {
+            return io::copy(content, &mut io::sink()).map(drop).step("read", &entry.path);
+        }
+        let path = entry.path.as_path();
+        if let EntryKind::Directory = entry.kind {
+            self.open(path).step("make directory", path)?;
+            self.directories.push(entry.clone());
+            return Ok(());
+        }
+        let (parent, name) = self.parent_of(path).step("make directory of", path)?;
+        match &entry.kind {
+            EntryKind::Regular => self.file(&parent, &name, entry, content)?,
+            EntryKind::HardLink(target) => {
+                let (from, first) = self.parent_of(target).step("open", target)?;
+                rustix::fs::linkat(&from, &first, &parent, &name, AtFlags::empty()).step("link", path)?;
+            }
+            EntryKind::Symlink(target) => {
+                rustix::fs::symlinkat(target, &parent, &name).step("make link", path)?;
+                settle_at(&parent, &name, entry, false).step("set attributes of", path)?;
+            }
+            other => {
+                let (kind, device) = special(other);
+                rustix::fs::mknodat(&parent, &name, kind, Mode::from_raw_mode(0o600), device)
+                    .step("make", path)?;
+                settle_at(&parent, &name, entry, true).step("set attributes of", path)?;
+            }
+        }
+        self.parent = Some((path.parent().unwrap_or(Path::new("")).to_owned(), parent));
+        Ok(())
+    }
+
+    fn parent_of(&mut self, path: &Path) -> rustix::io::Result<(OwnedFd, PathBuf)> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let parent = path.parent().ok_or(Errno::INVAL)?;
+        let fd = match self.parent.take() {
+            Some((known, fd)) if known == parent => fd,
+            _ => self.open(parent)?,
+        };
+        Ok((fd, PathBuf::from(name)))
+    }
+
+    /// Opens a directory; it and those above it are made where they are missing.
+    fn open(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH) {
+            Err(Errno::NOENT) => {
+                let parent =
+                    self.open(path.parent().filter(|p| !p.as_os_str().is_empty()).ok_or(Errno::NOENT)?)?;
+                let name = path.file_name().ok_or(Errno::INVAL)?;
+                match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+                rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH)
+            }
+            other => other,
+        }
+    }
+
+    fn file(
+        &mut self,
+        parent: &OwnedFd,
+        name: &Path,
+        entry: &Entry,
+        content: &mut dyn Read,
+    ) -> std::result::Result<(), FileError> {
+        let path = entry.path.as_path();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).step("make", path)?;
+        self.copy(&file, entry.size, content, path)?;
+        settle(&file, entry).step("set attributes of", path)
+    }
+
+    fn copy(
+        &mut self,
+        file: &OwnedFd,
+        size: u64,
+        content: &mut dyn Read,
+        path: &Path,
+    ) -> std::result::Result<(), FileError> {
+        let mut left = size;
+        let mut hole = false;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            content.read_exact(&mut self.buffer[..most]).step("read", path)?;
+            let piece = &self.buffer[..most];
+            left -= most as u64;
+            if most == CHUNK && piece.iter().all(|byte| *byte == 0) {
+                rustix::fs::seek(file, SeekFrom::Current(CHUNK as i64)).step("write", path)?;
+                hole = true;
+                continue;
+            }
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let written =
+                    rustix::io::retry_on_intr(|| rustix::io::write(file, rest)).step("write", path)?;
+                rest = &rest[written..];
+            }
+            self.size += most as u64;
+        }
+        if hole {
+            rustix::fs::ftruncate(file, size).step("write", path)?;
+        }
+        Ok(())
+    }
+
+    /// Sets what directories have, the deepest first, removes what the whitelist does not name, and returns how many
+    /// bytes were written.
+    pub(super) fn finish(mut self, whitelist: &[String]) -> Result<u64> {
+        self.parent = None;
+        if !whitelist.is_empty() {
+            let kept: HashSet<PathBuf> =
+                whitelist.iter().map(|path| Path::new(path).components().collect()).collect();
+            filter(&self.base.join("rootfs"), Path::new("/"), &kept)?;
+        }
+        self.directories.sort_by(|a, b| b.path.cmp(&a.path));
+        for entry in &self.directories {
+            let directory = self.open(&entry.path).step("open", &entry.path)?;
+            settle(&directory, entry).step("set attributes of", &entry.path)?;
+        }
+        Ok(self.size)
+    }
+}
+
+fn special(kind: &EntryKind) -> (FileType, u64) {
+    match kind {
+        EntryKind::CharDevice { major, minor } => (FileType::CharacterDevice, makedev(*major, *minor)),
+        EntryKind::BlockDevice { major, minor } => (FileType::BlockDevice, makedev(*major, *minor)),
+        _ => (FileType::Fifo, 0),
+    }
+}
+
+fn times(entry: &Entry) -> Timestamps {
+    let time = Timespec { tv_sec: entry.mtime, tv_nsec: i64::from(entry.mtime_nsec) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Owner, mode, attributes, times: each would undo what follows it if it came later.
+fn settle(fd: &OwnedFd, entry: &Entry) -> rustix::io::Result<()> {
+    rustix::fs::fchown(fd, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))?;
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode))?;
+    for (name, value) in &entry.xattrs {
+        rustix::fs::fsetxattr(fd, name.as_bytes(), value, XattrFlags::empty())?;
+    }
+    rustix::fs::futimens(fd, &times(entry))
+}
+
+fn settle_at(parent: &OwnedFd, name: &Path, entry: &Entry, has_mode: bool) -> rustix::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    if has_mode {
+        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
+    }
+    rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Removes files that are not named; directories stay (spec, pathWhitelist).
+fn filter(directory: &Path, inside: &Path, kept: &HashSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).step("list", directory)? {
+        let entry = entry.step("list", directory)?;
+        let path = inside.join(OsStr::from_bytes(entry.file_name().as_bytes()));
+        if entry.file_type().step("look at", entry.path())?.is_dir() {
+            filter(&entry.path(), &path, kept)?;
+        } else if !kept.contains(&path) {
+            fs::remove_file(entry.path()).step("remove", entry.path())?;
+        }
+    }
+    Ok(())
+}
