@@ -45,10 +45,8 @@ pub(crate) fn register(bus: &Bus, pod: &Pod, init: &Init) -> Result<String> {
         return Ok(unit);
     }
     let method = Method { name: "CreateMachine", ..MACHINED };
-    let slice = slice(&pod.uuid);
     let description = format!("rkt pod {}", pod.uuid);
-    let properties: [(&str, Variant<'_>); 2] =
-        [("Slice", slice.as_str().into()), ("Description", description.as_str().into())];
+    let properties: [(&str, Variant<'_>); 1] = [("Description", description.as_str().into())];
     bus.call(method, &(&name, &id, "rkt", "container", leader, &root, &properties[..])).map_err(told)?;
     Ok(format!("machine-{}.scope", escape_dashes(&name)))
 }

@@ -38,6 +38,7 @@ pub(crate) struct Systemd {
     uuid: String,
     program: PathBuf,
     slice: String,
+    has_slice: bool,
     machine_unit: Option<String>,
     registered: bool,
     units: Vec<Unit>,
@@ -86,13 +87,6 @@ impl Systemd {
         }
         // systemd sends signals about units only to those who asked.
         bus.send(Method { name: "Subscribe", ..MANAGER }, &())?;
-        let properties: Properties<'_> = vec![
-            ("Description", format!("rkt pod {}", pod.uuid).into()),
-            // The last unit that leaves takes the slice with it, whoever has died before.
-            ("StopWhenUnneeded", true.into()),
-            ("CollectMode", "inactive-or-failed".into()),
-        ];
-        start_transient(&bus, &slice, &properties)?;
         let machine_unit = match machine::register(&bus, pod, init) {
             Ok(unit) => {
                 state.machine = Some(machine::name(&pod.uuid));
@@ -108,7 +102,16 @@ impl Systemd {
         state.units = units.iter().map(|unit| unit.name.clone()).collect();
         let registered = machine_unit.is_some();
         let program = init::helper("app-exec")?;
-        Ok(Systemd { bus, uuid: pod.uuid.clone(), program, slice, machine_unit, registered, units })
+        Ok(Systemd {
+            bus,
+            uuid: pod.uuid.clone(),
+            program,
+            slice,
+            has_slice: false,
+            machine_unit,
+            registered,
+            units,
+        })
     }
 
     fn signal(&mut self, message: &Message) -> Option<Event> {
@@ -184,9 +187,10 @@ fn text<'a>(changed: &'a PropertiesChanged<'_>, name: &str) -> Option<&'a str> {
     }
 }
 
-fn start_transient(bus: &Bus, unit: &str, properties: &Properties<'_>) -> Result<NonZeroU32> {
-    let auxiliary: AuxiliaryUnits<'_> = Vec::new();
-    bus.send(Method { name: "StartTransientUnit", ..MANAGER }, &(unit, "fail", properties, auxiliary))
+/// The pod's slice, which is made together with the first unit in it: on its own it would be stopped at once, for
+/// the last unit that leaves takes it along, whoever has died before.
+fn slice_properties(uuid: &str) -> Properties<'static> {
+    vec![("Description", format!("Apps of rkt pod {uuid}").into()), ("StopWhenUnneeded", true.into())]
 }
 
 impl Launcher for Systemd {
@@ -217,7 +221,13 @@ impl Launcher for Systemd {
             properties.push(("BindsTo", vec![machine.as_str()].into()));
             properties.push(("After", vec![machine.as_str()].into()));
         }
-        unit.start = Some(start_transient(&self.bus, &unit.name, &properties)?);
+        let mut auxiliary: AuxiliaryUnits<'_> = Vec::new();
+        if !self.has_slice {
+            auxiliary.push((self.slice.as_str(), slice_properties(&self.uuid)));
+        }
+        let start = Method { name: "StartTransientUnit", ..MANAGER };
+        unit.start = Some(self.bus.send(start, &(unit.name.as_str(), "fail", &properties, auxiliary))?);
+        self.has_slice = true;
         Ok(())
     }
 
