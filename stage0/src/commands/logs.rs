@@ -2,9 +2,8 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
-    process::Command,
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -48,7 +47,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         bail!("pod {} has not been started (it is {})", description.pod.uuid(), description.state);
     };
     match runtime.log {
-        LogSink::Journal => Err(journal(&description, args)),
+        LogSink::Journal => journal(&description, args),
         LogSink::None => {
             bail!("pod {} is interactive: its output went to its terminal", description.pod.uuid())
         }
@@ -56,23 +55,67 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     }
 }
 
-/// Becomes journalctl: the journal's own reader knows its formats, and how to follow it.
-fn journal(description: &Description, args: &Args) -> anyhow::Error {
-    let several = description.apps().len() > 1 && args.app.is_none();
+/// Has journalctl read: the journal's own reader knows its formats, and how to follow it.
+fn journal(description: &Description, args: &Args) -> Result<u8> {
+    let prefixed = description.apps().len() > 1;
     let mut command = Command::new("/usr/bin/journalctl");
-    command.args(["--quiet", "--no-pager", "_UID=0", "--output"]);
-    command.arg(if several { "with-unit" } else { "cat" });
-    if several {
-        command.args(["--output-fields=MESSAGE"]);
-    }
+    command.args(["--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE,RKT_APP_NAME"]);
     if args.follow {
         command.args(["--follow", "--lines=all"]);
     }
-    command.arg(format!("RKT_POD_UUID={}", description.pod.uuid())).arg("_COMM=stage1");
+    // Only root's own entries: anybody may send a field of that name to the journal.
+    command.args(["_UID=0", "_COMM=stage1"]).arg(format!("RKT_POD_UUID={}", description.pod.uuid()));
     if let Some(app) = &args.app {
         command.arg(format!("RKT_APP_NAME={app}"));
     }
-    anyhow::Error::from(command.exec()).context("execute /usr/bin/journalctl")
+    let mut child = command.stdout(Stdio::piped()).spawn().context("execute /usr/bin/journalctl")?;
+    let Some(stdout) = child.stdout.take() else { bail!("journalctl has no output") };
+    let ended = args.follow.then(|| description.pod.clone());
+    let reader = std::thread::spawn(move || show_entries(stdout, prefixed));
+    if let Some(pod) = ended {
+        while pod.state().is_ok_and(|state| state == State::Running) {
+            sleep(INTERVAL);
+        }
+        // What was written last is on its way.
+        sleep(INTERVAL);
+        if child.kill().is_err() {
+            // It has ended by itself.
+        }
+    }
+    let shown = reader.join().map_err(|_| anyhow::anyhow!("reading the journal failed"))?;
+    let status = child.wait().context("wait for journalctl")?;
+    shown?;
+    if !status.success() && !args.follow {
+        bail!("journalctl failed ({status})");
+    }
+    Ok(0)
+}
+
+/// Prints the messages of entries, one JSON object a line. A message that is not UTF-8 comes as a list of bytes.
+fn show_entries(entries: impl Read, prefixed: bool) -> Result<()> {
+    for line in BufReader::new(entries).split(b'\n') {
+        let entry: serde_json::Value =
+            serde_json::from_slice(&line?).context("read an entry of the journal")?;
+        let mut text = match (prefixed, entry.get("RKT_APP_NAME").and_then(serde_json::Value::as_str)) {
+            (true, Some(app)) => format!("{app}: ").into_bytes(),
+            _ => Vec::new(),
+        };
+        match entry.get("MESSAGE") {
+            Some(serde_json::Value::String(message)) => text.extend_from_slice(message.as_bytes()),
+            Some(serde_json::Value::Array(bytes)) => {
+                text.extend(
+                    bytes
+                        .iter()
+                        .filter_map(serde_json::Value::as_u64)
+                        .filter_map(|byte| u8::try_from(byte).ok()),
+                );
+            }
+            _ => {}
+        }
+        text.push(b'\n');
+        output::print(&text)?;
+    }
+    Ok(())
 }
 
 /// An app's log file and how far we are in it.
@@ -106,8 +149,11 @@ fn files(pod: &PodDir, apps: &[String], prefixed: bool, follow: bool) -> Result<
     }
 }
 
+/// When something was written, by which log's app, and what.
+type Message = (Vec<u8>, usize, Vec<u8>);
+
 /// The whole lines that the logs have now, in the order of their times.
-fn pending(logs: &mut [Log]) -> Result<Vec<(Vec<u8>, usize, Vec<u8>)>> {
+fn pending(logs: &mut [Log]) -> Result<Vec<Message>> {
     let mut lines = Vec::new();
     for (index, log) in logs.iter_mut().enumerate() {
         loop {

@@ -45,7 +45,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Commands {
     /// Run image(s) in a pod in rkt
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Fetch image(s) and store them in the local store
     Fetch(fetch::Args),
     /// List pods

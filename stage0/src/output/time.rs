@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// Seconds since the epoch.
 pub(crate) fn seconds(time: SystemTime) -> i64 {
-    Timestamp::try_from(time).map_or(0, |time| time.as_second())
+    Timestamp::try_from(time).map_or(0, Timestamp::as_second)
 }
 
 /// `2016-01-02 15:04:05.123 +0100 CET`, in the local time zone; zeros at the end of the fraction are left out.

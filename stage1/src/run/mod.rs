@@ -7,7 +7,7 @@ mod volumes;
 
 use std::{
     fs,
-    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     time::Duration,
 };
@@ -25,7 +25,7 @@ use crate::{
     mounts,
     output::{self, Output, Stream},
     pod::Pod,
-    sys::{SignalFd, Signals},
+    sys::{self, SignalFd, Signals},
     terminal::Terminal,
 };
 
@@ -215,12 +215,5 @@ fn inherit_lock() -> Result<Lock> {
     if !is_directory {
         bail!("{ENV_LOCK_FD}={number} is not an open directory");
     }
-    Lock::inherited(adopt(number)).context("take over the pod's lock")
-}
-
-#[allow(unsafe_code)]
-fn adopt(number: i32) -> OwnedFd {
-    // SAFETY: the number was checked to be an open descriptor that stage0 left for us; nothing else in this process
-    // knows it.
-    unsafe { OwnedFd::from_raw_fd(number) }
+    Lock::inherited(sys::inherited(number)).context("take over the pod's lock")
 }

@@ -192,7 +192,7 @@ fn capabilities(app: &App) -> Vec<String> {
         .last();
     DEFAULT_CAPABILITIES
         .into_iter()
-        .filter(|name| !removed.is_some_and(|set| set.iter().any(|gone| gone.to_string() == *name)))
+        .filter(|name| !removed.is_some_and(|set| set.iter().any(|gone| gone == name)))
         .map(str::to_owned)
         .collect()
 }

@@ -1,9 +1,11 @@
 //! System calls that rustix does not wrap, each made safe to call.
 
 mod clone;
+mod descriptor;
 mod mount;
 mod signals;
 
 pub(crate) use clone::{CloneSpec, Namespaces, spawn};
+pub(crate) use descriptor::inherited;
 pub(crate) use mount::{make_slave, seal};
 pub(crate) use signals::{SignalFd, Signals};

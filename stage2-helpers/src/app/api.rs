@@ -94,7 +94,7 @@ fn mount(
     mounts::attach(&mount, place).at("mount", format!("/{path}"), STATUS)?;
     let opened = mounts::directory(root, path).at("open", format!("/{path}"), STATUS)?;
     let found = rustix::fs::fstatfs(&opened).at("check", format!("/{path}"), STATUS)?;
-    if i64::from(found.f_type) != magic {
+    if found.f_type != magic {
         return Err(failure("mount", format!("/{path}"), "something else is there", STATUS));
     }
     Ok(mount)

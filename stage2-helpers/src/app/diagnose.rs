@@ -54,7 +54,7 @@ fn explain(head: &[u8], errno: Errno) -> Option<String> {
 fn interpreter(head: &[u8]) -> Option<(&'static str, String)> {
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next()?;
-        let path = line.split(|byte| byte.is_ascii_whitespace()).find(|part| !part.is_empty())?;
+        let path = line.split(u8::is_ascii_whitespace).find(|part| !part.is_empty())?;
         return Some(("interpreter", String::from_utf8_lossy(path).into_owned()));
     }
     // A 64-bit little-endian ELF file; in its program headers, the one of type PT_INTERP.

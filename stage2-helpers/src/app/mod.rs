@@ -16,7 +16,7 @@ mod privileges;
 mod receive;
 mod volumes;
 
-use std::{ffi::OsString, os::fd::OwnedFd};
+use std::{ffi::OsStr, os::fd::OwnedFd};
 
 use rustix::{
     net::SendFlags,
@@ -36,8 +36,10 @@ use receive::Descriptors;
 /// Becomes the app, or says on the control socket why not, and returns the exit status for it.
 pub fn main() -> u8 {
     let spec = std::env::args_os().nth(1);
-    let Ok(control) = sys::inherited(0).and_then(receive::out_of_the_way) else { return exit::FDS };
-    match run(spec, &control) {
+    let Ok(control) = sys::inherited(0).and_then(|stdin| receive::out_of_the_way(&stdin)) else {
+        return exit::FDS;
+    };
+    match run(spec.as_deref(), &control) {
         Ok(status) => status,
         Err(failure) => {
             let status = failure.status;
@@ -56,7 +58,7 @@ fn report(control: &OwnedFd, report: &Report) {
 }
 
 /// Returns where this process is not to become the app: beside it, or after it.
-fn run(spec: Option<OsString>, control: &OwnedFd) -> Result<u8> {
+fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
     let spec = receive::spec(spec)?;
     let descriptors = receive::descriptors(control)?;
     // Nobody in the pod may look into this process while it is more than the app will be.

@@ -61,7 +61,7 @@ fn set_oom_score(score: i32) -> Result<()> {
     let file = rustix::fs::open("/proc/self/oom_score_adj", flags, rustix::fs::Mode::empty())
         .at(step, object, status)?;
     let fs = rustix::fs::fstatfs(&file).at(step, object, status)?;
-    if i64::from(fs.f_type) != PROC_MAGIC {
+    if fs.f_type != PROC_MAGIC {
         return Err(failure(step, object, "/proc is not procfs", status));
     }
     rustix::io::write(&file, score.to_string().as_bytes()).at(step, object, status).map(drop)

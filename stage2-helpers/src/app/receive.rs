@@ -1,6 +1,6 @@
 //! What stage1 hands over: the spec, and the descriptors that wait on the control socket.
 
-use std::{ffi::OsString, fs, mem::MaybeUninit, os::fd::OwnedFd};
+use std::{ffi::OsStr, fs, mem::MaybeUninit, os::fd::OwnedFd};
 
 use rustix::{
     io::IoSliceMut,
@@ -30,15 +30,15 @@ pub(super) struct Descriptors {
 }
 
 /// Moves the control socket away from the number that standard input gets.
-pub(super) fn out_of_the_way(control: OwnedFd) -> rustix::io::Result<OwnedFd> {
-    rustix::io::fcntl_dupfd_cloexec(&control, 3)
+pub(super) fn out_of_the_way(control: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(control, 3)
 }
 
 /// Reads the spec.
-pub(super) fn spec(path: Option<OsString>) -> Result<AppSpec> {
+pub(super) fn spec(path: Option<&OsStr>) -> Result<AppSpec> {
     let path = path.ok_or_else(|| failure("read", "the spec", "no path was given", exit::FDS))?;
     let shown = path.to_string_lossy().into_owned();
-    let text = fs::read(&path).map_err(|error| failure("read", &shown, error.kind(), exit::FDS))?;
+    let text = fs::read(path).map_err(|error| failure("read", &shown, error.kind(), exit::FDS))?;
     let spec: AppSpec =
         serde_json::from_slice(&text).map_err(|error| failure("read", &shown, error, exit::FDS))?;
     if spec.version != VERSION {

@@ -119,7 +119,8 @@ fn build_root(root: &OwnedFd) -> Result<()> {
         .and_then(|place| mounts::attach(root, place))
         .at("attach", "the pod's root", status)?;
     mounts::change_root(root).at("change to", "the pod's root", status)?;
-    let table: [(&str, &str, &[(&str, &str)], MountAttrFlags); 3] = [
+    type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], MountAttrFlags);
+    let table: [Row; 3] = [
         ("proc", "proc", &[], noexec),
         ("dev/shm", "tmpfs", &[("mode", "1777")], quiet),
         ("dev/mqueue", "mqueue", &[], noexec),
