@@ -36,7 +36,7 @@ fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
                     .with_context(|| format!("--supervisor={value}: not one of its words"))?;
             }
             (uuid, None) if rkt_pod::lookup::is_uuid(uuid) && args.uuid.is_empty() => {
-                args.uuid = uuid.to_owned()
+                args.uuid = uuid.to_owned();
             }
             _ => bail!("unexpected argument {text:?}"),
         }

@@ -287,7 +287,7 @@ impl<'a> Supervisor<'a> {
                 app.failure = Some(failure.status);
             }
             Ok(Some(Report::Warning { message })) => {
-                output::say(&format!("warning: app {:?}: {message}", app.name))
+                output::say(&format!("warning: app {:?}: {message}", app.name));
             }
             Ok(Some(Report::Exited { status })) => app.reported = u8::try_from(status & 0xff).ok(),
             Ok(Some(Report::Started { .. }) | None) => {}

@@ -107,7 +107,7 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         "caps_retain" => app.caps_retain = Some(list()),
         "caps_remove" => app.caps_remove = Some(list()),
         "oom_score_adj" => {
-            app.oom_score_adj = Some(value.parse().with_context(|| format!("{value:?} is not a number"))?)
+            app.oom_score_adj = Some(value.parse().with_context(|| format!("{value:?} is not a number"))?);
         }
         "annotation" => app.annotations.push(pair(value)?),
         "user_annotation" => app.user_annotations.push(pair(value)?),
