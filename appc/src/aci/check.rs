@@ -22,6 +22,8 @@ pub(super) struct Checker<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     Directory,
+    /// A directory that no entry names, but entries below it need.
+    Implied,
     Regular,
     Other,
 }
@@ -78,9 +80,6 @@ impl<'a> Checker<'a> {
     pub(super) fn check(&mut self, entry: &Entry) -> Result<(), AciError> {
         let path = entry.path.as_path();
         let wrong = |rule: &str| Err(refuse(path.as_os_str().as_bytes(), rule));
-        if self.seen.len() as u64 >= self.limits.entries {
-            return Err(AciError::Archive(format!("more than {} entries", self.limits.entries)));
-        }
         let is_manifest = path == Path::new("manifest");
         if !is_manifest && !path.starts_with("rootfs") {
             return wrong("unrecognized file path in layout: only \"manifest\" and \"rootfs\" may be there");
@@ -91,13 +90,11 @@ impl<'a> Checker<'a> {
         if path == Path::new("rootfs") && entry.kind != EntryKind::Directory {
             return wrong("must be a directory");
         }
-        if self.kind(path).is_some() {
-            return wrong("duplicate file entry in archive");
-        }
-        for parent in path.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty()) {
-            if self.kind(parent).is_some_and(|kind| kind != Seen::Directory) {
-                return wrong("an entry above it is not a directory");
-            }
+        match self.kind(path) {
+            None => {}
+            Some(Seen::Implied) if entry.kind == EntryKind::Directory => {}
+            Some(Seen::Implied) => return wrong("earlier entries need it to be a directory"),
+            Some(_) => return wrong("duplicate file entry in archive"),
         }
         if let EntryKind::HardLink(target) = &entry.kind {
             if !target.starts_with("rootfs/") {
@@ -107,11 +104,34 @@ impl<'a> Checker<'a> {
                 return wrong("a hard link to what is not a regular file earlier in the archive");
             }
         }
+        self.check_parents(path)?;
         let kind = match entry.kind {
             EntryKind::Directory => Seen::Directory,
             EntryKind::Regular | EntryKind::HardLink(_) => Seen::Regular,
             _ => Seen::Other,
         };
+        self.insert(path, kind)
+    }
+
+    /// What is above an entry must be directories. Those that were seen before have been checked before, so that the
+    /// work does not grow with the depth.
+    fn check_parents(&mut self, path: &Path) -> Result<(), AciError> {
+        for parent in path.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty()) {
+            match self.kind(parent) {
+                Some(Seen::Directory | Seen::Implied) => break,
+                Some(_) => {
+                    return Err(refuse(path.as_os_str().as_bytes(), "an entry above it is not a directory"));
+                }
+                None => self.insert(parent, Seen::Implied)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, path: &Path, kind: Seen) -> Result<(), AciError> {
+        if self.seen.len() as u64 >= self.limits.entries {
+            return Err(AciError::Archive(format!("more than {} entries", self.limits.entries)));
+        }
         self.seen.insert(self.key(path), kind);
         Ok(())
     }
@@ -119,8 +139,8 @@ impl<'a> Checker<'a> {
     /// Checks that nothing is missing.
     pub(super) fn finish(&self) -> Result<(), AciError> {
         match self.kind(Path::new("rootfs")) {
-            Some(_) => Ok(()),
-            None => Err(AciError::Archive("no rootfs found in layout".to_owned())),
+            Some(Seen::Directory) => Ok(()),
+            _ => Err(AciError::Archive("no rootfs found in layout".to_owned())),
         }
     }
 }
@@ -192,6 +212,13 @@ mod tests {
             checker.finish()
         };
         assert_eq!(run(&good), Ok(()));
+        let late: List = vec![
+            ("rootfs/d/e", Regular),
+            ("rootfs/d/f", Regular),
+            ("rootfs/d", Directory),
+            ("rootfs", Directory),
+        ];
+        assert_eq!(run(&late), Ok(()));
         let bad: Vec<List> = vec![
             vec![],
             vec![("rootfs", Regular)],
@@ -205,6 +232,9 @@ mod tests {
             vec![("rootfs/a", hard("rootfs/b"))],
             vec![("rootfs/l", link("/x")), ("rootfs/a", hard("rootfs/l"))],
             vec![("manifest", Regular), ("rootfs/a", hard("manifest"))],
+            vec![("rootfs/a", Regular)],
+            vec![("rootfs", Directory), ("rootfs/d/e", Regular), ("rootfs/d", link("/etc"))],
+            vec![("rootfs", Directory), ("rootfs/d/e", Regular), ("rootfs/d", Regular)],
         ];
         for list in bad {
             assert!(run(&list).is_err(), "{list:?}");

@@ -82,31 +82,44 @@ pub fn sniff(head: &[u8]) -> FileKind {
     if end > 0 && head[..end].iter().all(is_text) { FileKind::Text } else { FileKind::Unknown }
 }
 
+/// Memory that decompressing xz may take, in bytes: the strongest preset needs 65 MiB, a hostile header may ask for 4 GiB.
+const XZ_MEMORY: u64 = 256 << 20;
+
 /// Reads the start of `input`, finds out what it is, and returns the whole of it decompressed.
 pub(super) fn decompress<'a>(
-    mut input: impl Read + 'a,
-) -> Result<(Compression, Box<dyn Read + 'a>), io::Error> {
+    mut input: impl Read + Send + 'a,
+) -> Result<(Compression, Box<dyn Read + Send + 'a>), io::Error> {
     let mut head = Vec::with_capacity(HEAD);
     input.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
     let kind = sniff(&head);
-    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(head).chain(input));
+    let whole = io::Cursor::new(head).chain(input);
     let refuse = |reason: &str| Err(io::Error::other(AciError::NotAnImage(reason.to_owned())));
     let compression = match kind {
         FileKind::Archive(compression) => compression,
-        FileKind::OpenPgp => return refuse("it is encrypted (OpenPGP), and no passphrase was given"),
+        FileKind::OpenPgp => {
+            return refuse("it is encrypted (OpenPGP); decrypt it first, as with gpg --decrypt");
+        }
         FileKind::Text => return refuse("it is a text file, not an archive"),
         FileKind::Unknown => {
             return refuse("neither a tar archive nor one that is compressed by gzip, bzip2, xz or zstd");
         }
     };
-    let reader: Box<dyn Read + 'a> = match compression {
+    if compression == Compression::None {
+        return Ok((compression, Box::new(whole)));
+    }
+    let whole = BufReader::with_capacity(BUFFER, whole);
+    let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::None => Box::new(whole),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(whole)),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(whole)),
-        Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(whole)),
+        Compression::Xz => {
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(whole, stream))
+        }
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(whole)?),
     };
-    Ok((compression, Box::new(BufReader::with_capacity(BUFFER, reader))))
+    Ok((compression, reader))
 }
 
 /// A compressor. [`Encoder::finish`] must be called, or the end is missing.

@@ -3,7 +3,10 @@
 mod check;
 mod compression;
 mod entry;
+mod header;
+mod members;
 mod read;
+mod source;
 mod write;
 
 pub use compression::{Compression, FileKind, HEAD, sniff};

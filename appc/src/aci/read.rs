@@ -2,21 +2,22 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io::{self, Read},
+    io::{self, BufRead, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
+    thread,
 };
 
-use sha2::{Digest, Sha512};
+use tar::EntryType;
 
 use super::{
     AciError, Compression, Entry, EntryKind,
     check::{Checker, clean},
     compression::decompress,
+    header::{number, number_or_zero},
+    members::{Member, Members, truncated},
+    source::Source,
 };
 use crate::{schema::ImageManifest, types::ImageId};
-
-/// A tar's unit, in bytes.
-const BLOCK: u64 = 512;
 
 /// How large an archive may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,179 +81,180 @@ pub enum ReadError<E> {
 }
 
 /// Reads an archive to its end and calls `visit` with each entry and its content, in the order of the archive, the
-/// manifest among them. Memory does not grow with the image.
+/// manifest among them. Memory does not grow with the image. What the visitor leaves of a content is skipped.
+///
+/// A large archive is decompressed and hashed on threads of their own.
 ///
 /// # Errors
 /// See [`ReadError`]. The visitor may have seen entries of an archive that turns out to be invalid.
 pub fn read<E>(
-    input: impl Read,
+    input: impl Read + Send,
     limits: &Limits,
     visit: &mut dyn FnMut(&Entry, &mut dyn Read) -> Result<(), E>,
 ) -> Result<Archive, ReadError<E>> {
     let (compression, reader) = decompress(input).map_err(of_io)?;
-    let mut hashing = Hashing { reader, hash: Sha512::new(), position: 0, limit: limits.bytes };
-    let mut manifest_bytes = None;
-    let mut entries = 0;
-    let end = {
-        let mut tar = tar::Archive::new(&mut hashing);
-        let mut checker = Checker::new(limits);
-        let mut content = 0_u64;
-        let mut end = 0;
-        for raw in tar.entries().map_err(of_io)? {
-            let mut raw = raw.map_err(of_io)?;
-            let stored = raw.header().entry_size().unwrap_or(0);
-            end = raw.raw_file_position() + stored.max(0).div_ceil(BLOCK) * BLOCK;
-            let Some(entry) = entry(&mut raw, limits)? else { continue };
-            checker.check(&entry)?;
-            entries += 1;
-            content = content.saturating_add(entry.size);
-            if content > limits.content {
-                return Err(
-                    AciError::Archive(format!("its files have more than {} bytes", limits.content)).into()
-                );
-            }
-            if entry.path.as_os_str() == "manifest" {
-                let bytes = manifest(&mut raw, limits)?;
-                visit(&entry, &mut bytes.as_slice()).map_err(ReadError::Visit)?;
-                manifest_bytes = Some(bytes);
-            } else {
-                let mut whole = Whole { reader: &mut raw, left: entry.size };
-                visit(&entry, &mut whole).map_err(ReadError::Visit)?;
-            }
-        }
-        checker.finish()?;
-        end
-    };
-    // An archive ends with blocks of zeros. One that ends without was cut off between two entries.
-    if hashing.position <= end {
-        return Err(truncated());
-    }
-    // Whatever follows belongs to the image's identity.
-    io::copy(&mut hashing, &mut io::sink()).map_err(of_io)?;
-    let manifest_bytes =
-        manifest_bytes.ok_or_else(|| AciError::Archive("no image manifest found in layout".to_owned()))?;
-    Ok(Archive {
-        id: ImageId::from_digest(&hashing.hash.finalize().into()),
-        manifest: ImageManifest::from_slice(&manifest_bytes).map_err(AciError::from)?,
-        manifest_bytes,
-        compression,
-        size: hashing.position,
-        entries,
+    thread::scope(|scope| {
+        let source = Source::new(reader, limits.bytes, scope).map_err(of_io)?;
+        let mut members = Members::new(source);
+        let (entries, manifest_bytes) = walk(&mut members, limits, visit)?;
+        let manifest_bytes = manifest_bytes
+            .ok_or_else(|| AciError::Archive("no image manifest found in layout".to_owned()))?;
+        let manifest = ImageManifest::from_slice(&manifest_bytes).map_err(AciError::from)?;
+        // Whatever follows belongs to the image's identity.
+        let (digest, size) = members.into_inner().finish().map_err(of_io)?;
+        let id = ImageId::from_digest(&digest);
+        Ok(Archive { id, manifest, manifest_bytes, compression, size, entries })
     })
 }
 
-fn truncated<E>() -> ReadError<E> {
-    ReadError::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is truncated"))
+/// Visits all entries. Returns how many there are, and the manifest.
+fn walk<R: BufRead, E>(
+    members: &mut Members<R>,
+    limits: &Limits,
+    visit: &mut dyn FnMut(&Entry, &mut dyn Read) -> Result<(), E>,
+) -> Result<(u64, Option<Vec<u8>>), ReadError<E>> {
+    let mut checker = Checker::new(limits);
+    let (mut entries, mut content, mut manifest_bytes) = (0, 0_u64, None);
+    while let Some(member) = members.next().map_err(of_io)? {
+        let Some(entry) = entry(&member, limits)? else { continue };
+        checker.check(&entry)?;
+        entries += 1;
+        content = content.saturating_add(entry.size);
+        if content > limits.content {
+            let message = format!("its files have more than {} bytes", limits.content);
+            return Err(AciError::Archive(message).into());
+        }
+        let mut reader = members.content(&member);
+        if entry.path.as_os_str() == "manifest" {
+            let bytes = manifest(&mut reader, limits)?;
+            visit(&entry, &mut bytes.as_slice()).map_err(ReadError::Visit)?;
+            manifest_bytes = Some(bytes);
+        } else {
+            visit(&entry, &mut reader).map_err(ReadError::Visit)?;
+        }
+    }
+    checker.finish()?;
+    Ok((entries, manifest_bytes))
 }
 
 /// Our own errors travel through readers as `io::Error`.
 fn of_io<E>(error: io::Error) -> ReadError<E> {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return truncated();
+        return ReadError::Io(truncated());
     }
     let ours = error.get_ref().and_then(|inner| inner.downcast_ref::<AciError>()).cloned();
     ours.map_or(ReadError::Io(error), ReadError::Invalid)
 }
 
-fn manifest<E>(raw: &mut impl Read, limits: &Limits) -> Result<Vec<u8>, ReadError<E>> {
+fn manifest<E>(content: &mut impl Read, limits: &Limits) -> Result<Vec<u8>, ReadError<E>> {
     let mut bytes = Vec::new();
-    raw.take(limits.manifest + 1).read_to_end(&mut bytes).map_err(of_io)?;
+    content.take(limits.manifest + 1).read_to_end(&mut bytes).map_err(of_io)?;
     if bytes.len() as u64 > limits.manifest {
         return Err(AciError::from(crate::SchemaError::TooLarge(bytes.len() as u64)).into());
     }
     Ok(bytes)
 }
 
-/// Translates an entry. `None` is one without meaning for an image: the archive's own top directory, a global header.
-fn entry<R: Read, E>(raw: &mut tar::Entry<'_, R>, limits: &Limits) -> Result<Option<Entry>, ReadError<E>> {
-    let name = raw.path_bytes().into_owned();
+/// Translates a member. `None` is one without meaning for an image: the archive's own top directory.
+fn entry(member: &Member, limits: &Limits) -> Result<Option<Entry>, AciError> {
+    let name = &member.name;
     let wrong = |rule: &str| AciError::Entry {
-        name: String::from_utf8_lossy(&name).chars().take(256).collect(),
+        name: String::from_utf8_lossy(name).chars().take(256).collect(),
         rule: rule.to_owned(),
     };
-    let kind = raw.header().entry_type();
-    if kind.is_pax_global_extensions() {
-        return Ok(None);
-    }
-    let path = clean(&name, limits)?;
+    let path = clean(name, limits)?;
+    let kind = kind(member, limits)?.map_err(|rule| wrong(&rule))?;
     if path.as_os_str().is_empty() {
-        return if kind.is_dir() { Ok(None) } else { Err(wrong("the name is empty").into()) };
+        return if kind == EntryKind::Directory { Ok(None) } else { Err(wrong("the name is empty")) };
     }
-    let link = raw.link_name_bytes().map(std::borrow::Cow::into_owned);
-    let header = raw.header();
-    let number = |value: io::Result<u64>, what: &str| {
-        value
-            .ok()
-            .and_then(|value| u32::try_from(value).ok())
-            .ok_or_else(|| wrong(&format!("its {what} is not a number in range")))
+    if kind != EntryKind::Regular && member.size > 0 {
+        return Err(wrong("it has content, which only regular files have"));
+    }
+    let old = member.header.as_old();
+    let in_range = |field: &[u8], what: &str| {
+        let value = number_or_zero(field).and_then(|value| u32::try_from(value).ok());
+        value.ok_or_else(|| wrong(&format!("its {what} is not a number in range")))
     };
-    let device = || -> Result<(u32, u32), AciError> {
-        let number = |part: io::Result<Option<u32>>| {
-            part.ok().flatten().ok_or_else(|| wrong("its device number is missing"))
-        };
-        Ok((number(header.device_major())?, number(header.device_minor())?))
-    };
-    let target = || {
-        link.clone()
-            .filter(|link| !link.is_empty() && !link.contains(&0))
-            .ok_or_else(|| wrong("its target is missing"))
-    };
-    let kind = match kind {
-        tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-            EntryKind::Regular
-        }
-        tar::EntryType::Directory => EntryKind::Directory,
-        tar::EntryType::Symlink => EntryKind::Symlink(OsString::from_vec(target()?).into()),
-        tar::EntryType::Link => EntryKind::HardLink(clean(&target()?, limits)?),
-        tar::EntryType::Fifo => EntryKind::Fifo,
-        tar::EntryType::Char => device().map(|(major, minor)| EntryKind::CharDevice { major, minor })?,
-        tar::EntryType::Block => device().map(|(major, minor)| EntryKind::BlockDevice { major, minor })?,
-        other => {
-            return Err(
-                wrong(&format!("of a type ({:#04x}) that images do not have", other.as_byte())).into()
-            );
-        }
+    // The field for an owner above its range is left to the extended header.
+    let owner = |key: &[u8], field: &[u8]| match member.records.iter().rfind(|(name, _)| name == key) {
+        Some((_, value)) => decimal(value).ok_or_else(|| wrong("its owner is not a number in range")),
+        None => in_range(field, "owner"),
     };
     let mut entry = Entry {
         path,
-        mode: number(header.mode().map(u64::from), "mode")? & 0o7777,
-        uid: number(header.uid(), "owner")?,
-        gid: number(header.gid(), "group")?,
-        size: if kind == EntryKind::Regular { raw.size() } else { 0 },
-        mtime: header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0),
+        mode: in_range(&old.mode, "mode")? & 0o7777,
+        uid: owner(b"uid", &old.uid)?,
+        gid: owner(b"gid", &old.gid)?,
+        size: if kind == EntryKind::Regular { member.size } else { 0 },
+        mtime: number_or_zero(&old.mtime)
+            .and_then(|time| i64::try_from(time).ok())
+            .ok_or_else(|| wrong("its time is not a number in range"))?,
         mtime_nsec: 0,
         xattrs: Vec::new(),
         kind,
     };
-    extensions(raw, &mut entry)?;
+    if entry.uid == u32::MAX || entry.gid == u32::MAX {
+        return Err(wrong("its owner is the number that means none"));
+    }
+    for (key, value) in &member.records {
+        if key == b"mtime" {
+            let time = std::str::from_utf8(value).ok().and_then(time);
+            (entry.mtime, entry.mtime_nsec) =
+                time.ok_or_else(|| wrong("its time is not a number in range"))?;
+        } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.").filter(|name| keeps(name)) {
+            entry.xattrs.retain(|(earlier, _)| earlier.as_bytes() != name);
+            entry.xattrs.push((OsStr::from_bytes(name).to_owned(), value.clone()));
+        }
+    }
     Ok(Some(entry))
 }
 
-/// Takes what PAX records say beyond the header. (Names and sizes are taken by the tar reader.)
-fn extensions<R: Read, E>(raw: &mut tar::Entry<'_, R>, entry: &mut Entry) -> Result<(), ReadError<E>> {
-    let Some(records) = raw.pax_extensions().map_err(of_io)? else { return Ok(()) };
-    for record in records {
-        let record = record.map_err(of_io)?;
-        let (key, value) = (record.key_bytes(), record.value_bytes());
-        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            if keeps(name) {
-                entry.xattrs.push((OsStr::from_bytes(name).to_owned(), value.to_vec()));
+fn decimal(text: &[u8]) -> Option<u32> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// What a member is, or the rule that it breaks.
+fn kind(member: &Member, limits: &Limits) -> Result<Result<EntryKind, String>, AciError> {
+    let target = || {
+        let link = &member.link;
+        let usable = !link.is_empty() && !link.contains(&0) && link.len() <= limits.path;
+        usable.then(|| link.clone()).ok_or_else(|| "its target is missing, too long or has a NUL".to_owned())
+    };
+    let device = || {
+        let bytes = member.header.as_bytes();
+        let part = |field: &[u8]| number(field).and_then(|number| u32::try_from(number).ok());
+        let both = part(&bytes[329..337]).zip(part(&bytes[337..345]));
+        both.ok_or_else(|| "its device number is missing or out of range".to_owned())
+    };
+    Ok(match member.kind {
+        // Tars older than the type for directories mark them by a slash.
+        EntryType::Regular | EntryType::Continuous if member.name.ends_with(b"/") => Ok(EntryKind::Directory),
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Ok(EntryKind::Regular),
+        EntryType::Directory => Ok(EntryKind::Directory),
+        EntryType::Symlink => target().map(|link| EntryKind::Symlink(OsString::from_vec(link).into())),
+        EntryType::Link => match target() {
+            Ok(link) => {
+                Ok(EntryKind::HardLink(clean(&link, limits).map_err(|error| renamed(member, error))?))
             }
-            continue;
-        }
-        let text = || std::str::from_utf8(value).ok();
-        let wrong = || AciError::Entry {
-            name: entry.path.display().to_string(),
-            rule: format!("its {} is not a number in range", String::from_utf8_lossy(key)),
-        };
-        match key {
-            b"uid" => entry.uid = text().and_then(|t| t.parse().ok()).ok_or_else(wrong)?,
-            b"gid" => entry.gid = text().and_then(|t| t.parse().ok()).ok_or_else(wrong)?,
-            b"mtime" => (entry.mtime, entry.mtime_nsec) = text().and_then(time).ok_or_else(wrong)?,
-            _ => {}
-        }
+            Err(rule) => Err(rule),
+        },
+        EntryType::Fifo => Ok(EntryKind::Fifo),
+        EntryType::Char => device().map(|(major, minor)| EntryKind::CharDevice { major, minor }),
+        EntryType::Block => device().map(|(major, minor)| EntryKind::BlockDevice { major, minor }),
+        other => Err(format!("of a type ({:#04x}) that images do not have", other.as_byte())),
+    })
+}
+
+/// What is wrong with a hard link's target is told of the link.
+fn renamed(member: &Member, error: AciError) -> AciError {
+    match error {
+        AciError::Entry { name, rule } => AciError::Entry {
+            name: String::from_utf8_lossy(&member.name).into_owned(),
+            rule: format!("its target {name:?}: {rule}"),
+        },
+        other => other,
     }
-    Ok(())
 }
 
 /// Attributes that an image may set. What overlayfs keeps for itself would forge deletions; other namespaces are the
@@ -274,45 +276,6 @@ fn time(text: &str) -> Option<(i64, u32)> {
     match (whole.starts_with('-'), nanoseconds) {
         (true, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
         _ => Some((seconds, nanoseconds)),
-    }
-}
-
-/// Hashes what is read through it, and refuses more than the limit.
-struct Hashing<R> {
-    reader: R,
-    hash: Sha512,
-    position: u64,
-    limit: u64,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.reader.read(buffer)?;
-        self.hash.update(&buffer[..length]);
-        self.position += length as u64;
-        if self.position > self.limit {
-            let error =
-                AciError::Archive(format!("the uncompressed archive has more than {} bytes", self.limit));
-            return Err(io::Error::other(error));
-        }
-        Ok(length)
-    }
-}
-
-/// An entry's content, which must have as many bytes as its header claims.
-struct Whole<'a, R> {
-    reader: &'a mut R,
-    left: u64,
-}
-
-impl<R: Read> Read for Whole<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.reader.read(buffer)?;
-        self.left = self.left.saturating_sub(length as u64);
-        if length == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is truncated"));
-        }
-        Ok(length)
     }
 }
 

@@ -65,7 +65,12 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
             records.push(("mtime".to_owned(), pax_time(entry.mtime, entry.mtime_nsec).into_bytes()));
         }
         for (name, value) in &entry.xattrs {
-            records.push((format!("SCHILY.xattr.{}", name.to_string_lossy()), value.clone()));
+            let name = name.to_str().ok_or_else(|| {
+                let (name, rule) =
+                    (entry.path.display().to_string(), "an attribute's name is not UTF-8".to_owned());
+                AciError::Entry { name, rule }
+            })?;
+            records.push((format!("SCHILY.xattr.{name}"), value.clone()));
         }
         let kind = kind(&mut header, &entry.kind)?;
         header.set_entry_type(kind);
@@ -76,7 +81,9 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
         }
         if set_name(&mut header, &entry.path).is_err() {
             records.push(("path".to_owned(), entry.path.as_os_str().as_bytes().to_vec()));
-            header.as_ustar_mut().map(|ustar| ustar.name[..5].copy_from_slice(b"@long"));
+            if let Some(ustar) = header.as_ustar_mut() {
+                ustar.name[..5].copy_from_slice(b"@long");
+            }
         }
         if !records.is_empty() {
             self.tar
@@ -204,7 +211,7 @@ mod tests {
     fn entries() -> Vec<(Entry, &'static [u8])> {
         let long = format!("rootfs/{}", ["long-name"; 20].join("/"));
         let mut with_xattr = entry("rootfs/caps", EntryKind::Regular, 0);
-        with_xattr.xattrs = vec![("user.a".into(), b"1\0 2".to_vec())];
+        with_xattr.xattrs = vec![("user.a".into(), b"1\0\n2".to_vec())];
         let mut old = entry("rootfs/old", EntryKind::Fifo, 0);
         (old.mtime, old.mtime_nsec) = (-2, 750_000_000);
         vec![
