@@ -21,8 +21,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `command` with a new terminal, 80 by 24, as its standard streams.
-    pub fn start(command: &mut Command) -> Terminal {
+    /// Starts `command` in a session of its own with a new terminal, 80 by 24, as `login` would.
+    pub fn start(inner: &Command) -> Terminal {
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();

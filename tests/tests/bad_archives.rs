@@ -23,13 +23,13 @@ fn image(name: &str) -> Archive {
 }
 
 fn fetch(rkt: &Rkt, name: &str, archive: Archive) -> Outcome {
-    let file = rkt.file(name, archive.finish());
+    let file = rkt.file(&format!("{name}.aci"), archive.finish());
     rkt.rkt(args!["fetch", file])
 }
 
 /// Fetches the image and runs it where it is taken. Either is right as long as nothing outside changes.
 fn run(rkt: &Rkt, name: &str, archive: Archive) -> Outcome {
-    let file = rkt.file(name, archive.finish());
+    let file = rkt.file(&format!("{name}.aci"), archive.finish());
     let end = rkt.run_pod(args![file]);
     assert!(!end.stderr.contains("panicked"), "{end:?}");
     end
@@ -158,7 +158,7 @@ fn case_04_headers_that_contradict_each_other_give_one_meaning_or_an_error() {
     let archive = image("smuggle")
         .pax(b'x', &[("size", &size)])
         .entry(Header::file("rootfs/carrier").claims(0), &hidden);
-    let file = rkt.file("smuggle", archive.finish());
+    let file = rkt.file("smuggle.aci", archive.finish());
     if rkt.rkt(args!["fetch", &file]).status == 0 {
         rkt.run_pod(args!["--no-overlay", &file]).success();
         let root = rkt.pod_dir(&rkt.only_pod()).join("stage1/rootfs/opt/stage2/smuggle/rootfs");
@@ -200,7 +200,7 @@ fn case_05_devices_setuid_and_overlay_attributes() {
             ],
         )
         .entry(Header::directory("rootfs/opaque"), "");
-    let file = rkt.file("special", archive.finish());
+    let file = rkt.file("special.aci", archive.finish());
     let end = rkt.run_pod(args!["--no-overlay", &file]);
     if end.status == 254 {
         assert_nothing_stored(&rkt);
@@ -260,7 +260,7 @@ fn a_name_that_comes_twice_is_decided_not_guessed() {
     let rkt = Rkt::new();
     let archive =
         image("twice").entry(Header::file("rootfs/x"), "first").entry(Header::file("rootfs/x"), "second");
-    let file = rkt.file("twice", archive.finish());
+    let file = rkt.file("twice.aci", archive.finish());
     let end = rkt.run_pod(args!["--no-overlay", &file]);
     if end.status == 0 {
         let root = rkt.pod_dir(&rkt.only_pod()).join("stage1/rootfs/opt/stage2/twice/rootfs");
@@ -307,8 +307,8 @@ fn truncated_at_every_kilobyte() {
         .entry(Header::directory("rootfs/dir"), "")
         .entry(Header::file("rootfs/dir/file"), vec![1; 20_000])
         .finish();
-    let plain = rkt.file("whole.tar", &small);
-    let packed = rkt.files().join("whole.gz");
+    let plain = rkt.file("whole.aci", &small);
+    let packed = rkt.files().join("whole-gz.aci");
     let script = format!("gzip -c < {} > {}", plain.display(), packed.display());
     rkt_tests::run(std::process::Command::new("sh").arg("-c").arg(script)).success();
     for whole in [small.clone(), fs::read(&packed).unwrap()] {
@@ -318,7 +318,7 @@ fn truncated_at_every_kilobyte() {
             if whole == small && length >= whole.len() - 1024 {
                 continue;
             }
-            let file = rkt.file("cut", &whole[..length]);
+            let file = rkt.file("cut.aci", &whole[..length]);
             let end = rkt.rkt(args!["fetch", file]).exits(254);
             assert_eq!(end.stderr.trim_end().lines().count(), 1, "one clear line at {length}\n{end:?}");
         }

@@ -106,7 +106,7 @@ fn case_19_init_cannot_be_looked_into() {
     let rkt = Rkt::new();
     let image = rkt.image("spy", |image| {
         image.sh("ls /proc/1/root/ >/dev/null 2>&1 && echo root
-             ls /proc/1/fd >/dev/null 2>&1 && echo fd
+             for f in /proc/1/fd/*; do readlink $f >/dev/null 2>&1 && echo $f; done
              cat /proc/1/exe >/dev/null 2>&1 && echo read exe
              cat /proc/1/mem >/dev/null 2>&1 && echo mem
              cat /proc/1/environ 2>/dev/null | grep -q . && echo environ
@@ -141,12 +141,12 @@ fn case_20_the_app_has_three_descriptors_and_no_more() {
     let rkt = Rkt::new();
     let image = rkt.image("fds", |image| image.exec(&["/bin/ls", "-l", "/proc/self/fd"]));
     // Descriptors of the caller do not get in either.
-    let mut command = Command::new("sh");
+    let mut command = Command::new("bash");
     let inner = rkt.command(rkt.run_args(args![&image]));
     command
         .arg("-c")
         .arg("exec 7</etc/hostname 8>/dev/null 42</; exec \"$@\"")
-        .arg("sh")
+        .arg("bash")
         .arg(inner.get_program());
     command.args(inner.get_args());
     let end = run(&mut command).success();

@@ -3,8 +3,8 @@
 use rkt_tests::{Rkt, args};
 
 fn shell(rkt: &Rkt, script: &str) -> rkt_tests::Outcome {
-    let image = rkt.image("fs", |image| image.exec(&["/bin/sh", "-c"]));
-    rkt.run_pod(args![&image, "--", script])
+    let image = rkt.image("fs", |image| image.exec(&["/bin/sh"]));
+    rkt.run_pod(args![&image, "--", "-c", script])
 }
 
 #[test]
@@ -116,12 +116,14 @@ fn apps_share_pid_ipc_uts_and_network_but_not_mounts() {
 #[test]
 fn net_host_is_the_hosts_network_and_none_has_only_loopback() {
     let rkt = Rkt::new();
-    let image = rkt.image("net", |image| image.exec(&["/bin/sh", "-c"]));
+    let image = rkt.image("net", |image| image.exec(&["/bin/sh"]));
     let host = std::fs::read_link("/proc/self/ns/net").unwrap();
     let supervisor = format!("--supervisor={}", rkt.launcher().as_str());
-    let end = rkt.rkt(args!["run", "--net=host", supervisor, &image, "--", "readlink /proc/self/ns/net"]);
+    let end =
+        rkt.rkt(args!["run", "--net=host", supervisor, &image, "--", "-c", "readlink /proc/self/ns/net"]);
     end.success().stdout_is(&format!("{}\n", host.display()));
-    let end = rkt.run_pod(args![&image, "--", "ip -o link | cut -d: -f2; ip -o addr show lo"]).success();
+    let end =
+        rkt.run_pod(args![&image, "--", "-c", "ip -o link | cut -d: -f2; ip -o addr show lo"]).success();
     assert_eq!(end.lines()[0], " lo");
     assert!(end.stdout.contains("127.0.0.1/8"), "{end:?}");
     assert!(!end.lines()[1..].iter().any(|line| line.starts_with(' ')), "only lo\n{end:?}");

@@ -6,8 +6,8 @@ use rkt_tests::{Rkt, Terminal, args};
 fn the_only_app_gets_the_terminal() {
     let rkt = Rkt::new();
     let image = rkt.image("shell", |image| image.exec(&["/bin/sh"]));
-    let mut command = rkt.command(rkt.run_args(args!["--interactive", &image]));
-    let mut terminal = Terminal::start(&mut command);
+    let command = rkt.command(rkt.run_args(args!["--interactive", &image]));
+    let mut terminal = Terminal::start(&command);
     terminal.write("tty; stty size; echo sum $((40+2))\n");
     terminal.wait_for("sum 42");
     terminal.wait_for("24 80");
@@ -23,8 +23,8 @@ fn the_only_app_gets_the_terminal() {
 fn control_c_reaches_the_app_and_not_rkt() {
     let rkt = Rkt::new();
     let image = rkt.image("shell", |image| image.exec(&["/bin/sh"]));
-    let mut command = rkt.command(rkt.run_args(args!["--interactive", &image]));
-    let mut terminal = Terminal::start(&mut command);
+    let command = rkt.command(rkt.run_args(args!["--interactive", &image]));
+    let mut terminal = Terminal::start(&command);
     terminal.write("echo rea''dy; sleep 1000\n");
     terminal.wait_for("ready");
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -47,8 +47,8 @@ fn only_one_app_can_have_it() {
 fn without_it_stdin_is_empty_and_no_terminal() {
     let rkt = Rkt::new();
     let image = rkt.image("stdin", |image| image.sh("test -t 0 || echo no terminal; wc -c"));
-    let mut command = rkt.command(rkt.run_args(args![&image]));
-    let terminal = Terminal::start(&mut command);
+    let command = rkt.command(rkt.run_args(args![&image]));
+    let terminal = Terminal::start(&command);
     terminal.wait_for("no terminal");
     terminal.wait_for("0");
     assert_eq!(terminal.wait(), 0);

@@ -24,17 +24,19 @@ fn much_output_arrives_whole() {
 #[test]
 fn lines_of_several_apps_carry_their_names() {
     let rkt = Rkt::new();
-    let image = rkt.image("lines", |image| image.exec(&["/bin/sh", "-c"]));
+    let image = rkt.image("lines", |image| image.exec(&["/bin/sh"]));
     let end = rkt
         .run_pod(args![
             &image,
             "--name=a",
             "--",
+            "-c",
             "printf 'one\\ntwo\\nunfinished'; echo err >&2",
             "---",
             &image,
             "--name=b",
             "--",
+            "-c",
             "echo three"
         ])
         .success();
@@ -47,16 +49,18 @@ fn lines_of_several_apps_carry_their_names() {
 #[test]
 fn rkt_logs_shows_what_apps_printed() {
     let rkt = Rkt::new();
-    let image = rkt.image("lines", |image| image.exec(&["/bin/sh", "-c"]));
+    let image = rkt.image("lines", |image| image.exec(&["/bin/sh"]));
     let pod = rkt.start(args![
         &image,
         "--name=a",
         "--",
+        "-c",
         "echo from a; echo problem >&2",
         "---",
         &image,
         "--name=b",
         "--",
+        "-c",
         "echo from b"
     ]);
     let uuid = pod.uuid().to_owned();

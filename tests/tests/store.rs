@@ -28,7 +28,7 @@ fn every_compression_gives_the_same_image() {
     let id = rkt.rkt(args!["fetch", &image]).success().stdout;
     for tool in ["cat", "gzip -c", "bzip2 -c", "xz -c", "zstd -qc"] {
         let name = tool.split(' ').next().unwrap();
-        let packed = rkt.files().join(format!("misleading-name-{name}.txt"));
+        let packed = rkt.files().join(format!("misleading-{name}.xz.aci"));
         let script = format!("{tool} < {} > {}", tar.display(), packed.display());
         if !run(Command::new("sh").arg("-c").arg(script)).status.eq(&0) {
             // Not every testbed has every compressor; the plain machine has them all.
