@@ -1,9 +1,11 @@
 //! The App Container specification 0.8.11 as a library: types with their grammar and limits ([`types`]), image and pod
-//! manifests ([`schema`]), isolators as typed values ([`isolator`]) and images as streams ([`aci`]).
+//! manifests ([`schema`]), isolators as typed values ([`isolator`]), images as streams ([`aci`])
+//! and where they are ([`discovery`]).
 //!
 //! Parsers take text or bytes and do no I/O. Errors name the place in the JSON document and the rule that it breaks.
 
 pub mod aci;
+pub mod discovery;
 pub mod isolator;
 mod json;
 pub mod schema;
