@@ -40,13 +40,7 @@ pub(crate) fn from_file(global: &Global, store: &Store, image: &Path) -> Result<
     let path = image.to_string_lossy();
     let path = path.strip_prefix("file://").map_or(image, Path::new);
     if !is_path(image) {
-        bail!(
-            "image {:?}: only image files (ending in .aci) can be fetched in this version",
-            image.display().to_string()
-        );
-    }
-    if path.extension().is_none_or(|extension| extension != "aci") {
-        bail!("image {}: the name of an image file must end in .aci", path.display());
+        bail!("image {:?}: only image files can be fetched in this version", image.display().to_string());
     }
     let options = ImportOptions { insecure_image: global.insecure.image() };
     Ok(store.import_file(path, options)?)

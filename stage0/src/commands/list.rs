@@ -53,11 +53,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     output::print(&text)?;
     if !problems.is_empty() {
         let line = "-".repeat(40);
-        eprintln!("list: {} error(s) encountered when listing pods:\nlist: {line}", problems.len());
+        let note = |message: &str| output::note("list", message);
+        note(&format!("{} error(s) encountered when listing pods:", problems.len()));
+        note(&line);
         for problem in &problems {
-            eprintln!("list: {problem}\nlist: {line}");
+            note(problem);
+            note(&line);
         }
-        eprintln!("list: misc:\nlist:   rkt's appc version: {}\nlist: {line}", appc::SPEC_VERSION);
+        note("misc:");
+        note(&format!("  rkt's appc version: {}", appc::SPEC_VERSION));
+        note(&line);
     }
     Ok(0)
 }

@@ -36,7 +36,7 @@ const FAILURE: u8 = 254;
     version,
     infer_subcommands = true,
     disable_version_flag = true,
-    arg_required_else_help = false
+    args_override_self = true
 )]
 struct Cli {
     #[command(flatten)]

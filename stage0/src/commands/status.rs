@@ -71,7 +71,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     };
     output::print(&text)?;
     for problem in problems {
-        eprintln!("status: {problem}");
+        output::note("status", &problem);
     }
     Ok(0)
 }

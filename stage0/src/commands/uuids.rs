@@ -2,10 +2,15 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rkt_pod::{PodDir, lookup};
 
 use super::global::Global;
+
+/// The file of `--uuid-file` cannot be read, which `status` tells by its exit status.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UnreadableFile(String);
 
 /// Several pods.
 #[derive(Debug, clap::Args)]
@@ -26,7 +31,8 @@ impl Uuids {
             (None, []) => bail!("must provide a pod UUID (see rkt list)"),
             (None, uuids) => Ok(uuids.to_vec()),
             (Some(file), []) => {
-                let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+                let text = fs::read_to_string(file)
+                    .map_err(|error| UnreadableFile(format!("read {}: {}", file.display(), error.kind())))?;
                 Ok(vec![text.trim().to_owned()])
             }
         }

@@ -4,7 +4,7 @@ mod error;
 mod table;
 mod time;
 
-pub(crate) use error::print_error;
+pub(crate) use error::{note, print_error};
 pub(crate) use table::Table;
 pub(crate) use time::{full, relative, seconds};
 

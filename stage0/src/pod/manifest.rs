@@ -152,12 +152,7 @@ fn mounts(pod: &PodOptions, options: &AppOptions) -> Vec<Mount> {
 fn adapt(mut app: App, pod: &PodOptions, options: &AppOptions) -> Result<App> {
     match (&options.exec, options.arguments.as_slice()) {
         (Some(exec), arguments) => app.exec = [std::slice::from_ref(exec), arguments].concat(),
-        (None, []) => {}
-        // Arguments replace those of the image.
-        (None, arguments) => {
-            app.exec.truncate(1);
-            app.exec.extend_from_slice(arguments);
-        }
+        (None, arguments) => app.exec.extend_from_slice(arguments),
     }
     if let Some(directory) = &options.working_directory {
         if !directory.starts_with('/') {

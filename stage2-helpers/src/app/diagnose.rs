@@ -18,11 +18,13 @@ pub(super) fn exists(path: &str) -> bool {
 pub(super) fn reason(path: &str, errno: Errno) -> String {
     let metadata = Path::new(path).metadata();
     match (errno, &metadata) {
-        (Errno::ACCESS, Ok(data)) if data.is_dir() => return "is a directory".to_owned(),
+        (Errno::ACCESS, Ok(data)) if data.is_dir() => {
+            return "Permission denied (it is a directory)".to_owned();
+        }
         (Errno::ACCESS, Ok(data)) if data.permissions().mode() & 0o111 == 0 => {
             return "Permission denied (the file is not executable)".to_owned();
         }
-        (Errno::NOENT, Err(_)) => return "is a link to nothing".to_owned(),
+        (Errno::NOENT, Err(_)) => return "No such file or directory (it is a link to nothing)".to_owned(),
         _ => {}
     }
     let mut head = vec![0; HEAD];

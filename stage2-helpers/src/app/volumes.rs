@@ -4,9 +4,9 @@
 //! thing that was opened, so that nothing that changes meanwhile leads elsewhere.
 
 use std::{
-    ffi::OsStr,
-    os::fd::OwnedFd,
-    path::{Component, Path},
+    ffi::{OsStr, OsString},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::{
@@ -50,36 +50,50 @@ pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, sources: &[OwnedFd]) -> 
     Ok(())
 }
 
-/// Opens the target, which is made where it is missing. Links in the image lead to other places in the image only.
+/// Opens the target, which is made where it is missing. Links in the image lead to other places in the image only, also
+/// where what they lead to is still to be made.
 fn target(root: &OwnedFd, mount: &Mount, is_directory: bool) -> rustix::io::Result<OwnedFd> {
     let open =
         |path: &Path| rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), IN_ROOT);
-    let path = Path::new(&mount.target);
-    for _ in 0..MAX_LINKS {
-        match open(path) {
+    let mut path = PathBuf::from(&mount.target);
+    let mut links = 0;
+    'again: loop {
+        match open(&path) {
             Ok(place) => return fitting(place, is_directory),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
-        // The first part that is missing is made; the rest comes in the next rounds.
-        let mut reached = Path::new("/").to_owned();
-        let parts: Vec<&OsStr> = path
+        let parts: Vec<OsString> = path
             .components()
-            .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
+            .filter_map(|part| match part {
+                Component::Normal(name) => Some(name.to_owned()),
+                // Above the root there is the root.
+                Component::ParentDir => Some("..".into()),
+                _ => None,
+            })
             .collect();
+        let mut reached = PathBuf::from("/");
         for (index, part) in parts.iter().enumerate() {
+            let parent = open(&reached)?;
             let next = reached.join(part);
-            match open(&next) {
-                Ok(_) => reached = next,
-                Err(Errno::NOENT) => {
-                    make(&open(&reached)?, part, is_directory || index + 1 < parts.len())?;
-                    break;
+            if open(&next).is_err() {
+                match make(&parent, part, is_directory || index + 1 < parts.len()) {
+                    Ok(()) => {}
+                    // A link to what is not there: go on where it leads.
+                    Err(Errno::EXIST) if links < MAX_LINKS => {
+                        links += 1;
+                        let text = rustix::fs::readlinkat(&parent, part, Vec::new())?;
+                        let rest: PathBuf = parts[index + 1..].iter().collect();
+                        path = reached.join(OsStr::from_bytes(text.as_bytes())).join(rest);
+                        continue 'again;
+                    }
+                    Err(Errno::EXIST) => return Err(Errno::LOOP),
+                    Err(errno) => return Err(errno),
                 }
-                Err(errno) => return Err(errno),
             }
+            reached = next;
         }
     }
-    Err(Errno::LOOP)
 }
 
 fn fitting(place: OwnedFd, is_directory: bool) -> rustix::io::Result<OwnedFd> {
@@ -91,7 +105,6 @@ fn fitting(place: OwnedFd, is_directory: bool) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// A dangling link in the way is an error (`EEXIST`): it is not known what it should become.
 fn make(parent: &OwnedFd, name: &OsStr, directory: bool) -> rustix::io::Result<()> {
     if directory {
         return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));

@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         }
     }
     if !removed.is_empty() {
-        eprintln!("rm: {} image(s) successfully removed", removed.len());
+        crate::output::note("rm", &format!("{} image(s) successfully removed", removed.len()));
     }
     Ok(status)
 }

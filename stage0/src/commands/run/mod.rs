@@ -142,7 +142,7 @@ pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) ->
     need_root()?;
     let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
     check(args, &mounts, &apps)?;
-    let net = network(args.net.as_deref())?;
+    check_hostname(args.hostname.as_deref())?;
     let program = stage1::program()?;
     let store = Store::open(&global.dir)?;
     let (manifest, images) = match &args.pod_manifest {
@@ -152,6 +152,7 @@ pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) ->
     if args.interactive && manifest.apps.len() > 1 {
         bail!("interactive option only supports one image");
     }
+    let net = network(args.net.as_deref())?;
     let overlay = !args.no_overlay && has_overlay(global);
     let (mut pod, lock) = PodDir::create(&global.dir)?;
     let prepared = prepare_pod(global, args, &mut pod, &manifest, &images, overlay);
@@ -241,6 +242,21 @@ fn check(args: &Args, mounts: &[Mount], apps: &[AppOptions]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses what the kernel, or a program that reads it, would not take as a host name (hostname(7)).
+fn check_hostname(hostname: Option<&str>) -> Result<()> {
+    let Some(hostname) = hostname else { return Ok(()) };
+    let valid = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if hostname.len() > 64 || !hostname.split('.').all(valid) {
+        bail!("--hostname={hostname}: must have letters, digits, dots and dashes, at most 64 characters");
+    }
+    Ok(())
+}
+
 fn network(list: Option<&str>) -> Result<String> {
     let Some(list) = list else {
         bail!("the default network is not available in this version; choose --net=host or --net=none");
@@ -258,7 +274,7 @@ fn has_overlay(global: &Global) -> bool {
     match overlay_supported(&global.dir) {
         Ok(()) => true,
         Err(reason) => {
-            eprintln!("run: disabling overlay support: {reason}");
+            crate::output::note("run", &format!("disabling overlay support: {reason}"));
             false
         }
     }
