@@ -18,12 +18,9 @@ mod version;
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
-use clap::{
-    ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
-    builder::BoolishValueParser,
-};
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::output::print_error;
+use crate::output::{note, print_error};
 use global::{Global, GlobalArgs};
 
 /// rkt's answer to practically every failure.
@@ -99,9 +96,9 @@ fn definition() -> Command {
     forgiving(Cli::command())
 }
 
-/// Reads options as rkt's users know them: `--flag=false` beside `--flag`, and of an option given twice the last one.
+/// Reads options as rkt's users know them: `--flag=false` beside `--flag`.
 fn forgiving(command: Command) -> Command {
-    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+    let command = command.mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => arg
             .action(ArgAction::Set)
             .num_args(0..=1)
@@ -109,9 +106,8 @@ fn forgiving(command: Command) -> Command {
             .default_missing_value("true")
             .default_value("false")
             .value_name("BOOL")
-            .value_parser(BoolishValueParser::new())
-            .hide_default_value(true)
-            .hide_possible_values(true),
+            .value_parser(boolean)
+            .hide_default_value(true),
         _ => arg,
     });
     command.mut_subcommands(forgiving)
@@ -119,13 +115,13 @@ fn forgiving(command: Command) -> Command {
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
-    let arguments = booleans(run::mark_groups(std::env::args_os().collect()));
-    let (matches, cli) = match parse(arguments) {
+    let arguments = run::mark_groups(std::env::args_os().collect());
+    let (matches, cli) = match parse(&arguments) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
     let Some(command) = cli.command else {
-        eprintln!("rkt: missing command");
+        note("rkt", "missing command");
         print_help();
         return ExitCode::from(2);
     };
@@ -136,47 +132,23 @@ pub(crate) fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             print_error(name, &error, debug);
-            let unreadable = name == "status" && error.downcast_ref::<uuids::UnreadableFile>().is_some();
+            // The two that tell this apart, as they always did.
+            let unreadable = ["status", "stop"].contains(&name) && error.is::<uuids::UnreadableFile>();
             ExitCode::from(if unreadable { 1 } else { FAILURE })
         }
     }
 }
 
-/// Lets flags have a value, as rkt's had: `--full=true` is `--full`, `--full=false` is as if it were not there.
-fn booleans(arguments: Vec<OsString>) -> Vec<OsString> {
-    let value = |argument: &OsString| {
-        let (flag, value) = argument.to_str()?.strip_prefix("--")?.split_once('=')?;
-        match value {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Some((flag.to_owned(), true)),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Some((flag.to_owned(), false)),
-            _ => None,
-        }
-    };
-    if !arguments.iter().any(|argument| value(argument).is_some()) {
-        return arguments;
-    }
-    let mut flags = Vec::new();
-    collect_flags(&definition(), &mut flags);
-    let known = |flag: &str| flags.iter().any(|known| known == flag);
-    arguments
-        .into_iter()
-        .filter_map(|argument| match value(&argument) {
-            Some((flag, set)) if known(&flag) => set.then(|| format!("--{flag}").into()),
-            _ => Some(argument),
-        })
-        .collect()
-}
-
-/// The names of all flags that take no value.
-fn collect_flags(command: &Command, flags: &mut Vec<String>) {
-    let plain = command.get_arguments().filter(|arg| matches!(arg.get_action(), clap::ArgAction::SetTrue));
-    flags.extend(plain.filter_map(|arg| arg.get_long()).map(str::to_owned));
-    for below in command.get_subcommands() {
-        collect_flags(below, flags);
+/// A truth value, in any of the ways that Go's programs read one.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
     }
 }
 
-fn parse(arguments: Vec<OsString>) -> Result<(ArgMatches, Cli), ExitCode> {
+fn parse(arguments: &[OsString]) -> Result<(ArgMatches, Cli), ExitCode> {
     let parsed = definition().try_get_matches_from(arguments).and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         Ok((matches, cli))
@@ -186,8 +158,15 @@ fn parse(arguments: Vec<OsString>) -> Result<(ArgMatches, Cli), ExitCode> {
             error.kind(),
             clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
         );
-        if error.print().is_err() {
-            // Nobody reads.
+        let text = error.to_string();
+        match text.strip_prefix("error: ") {
+            // As in all messages, the command that it is about comes first.
+            Some(message) => {
+                let command = run::command_position(arguments).and_then(|at| arguments[at].to_str());
+                note(command.unwrap_or("rkt"), message.trim_end());
+            }
+            None if error.print().is_err() => {} // Nobody reads.
+            None => {}
         }
         ExitCode::from(if asked { 0 } else { FAILURE })
     })

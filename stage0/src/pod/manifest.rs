@@ -20,7 +20,7 @@ pub(crate) struct AppOptions {
     /// `--exec`
     pub(crate) exec: Option<String>,
     /// What stood between `--` and `---`.
-    pub(crate) arguments: Vec<String>,
+    pub(crate) arguments: Option<Vec<String>>,
     /// `--working-dir`
     pub(crate) working_directory: Option<String>,
     /// `--user`
@@ -150,10 +150,11 @@ fn mounts(pod: &PodOptions, options: &AppOptions) -> Vec<Mount> {
 }
 
 fn adapt(mut app: App, pod: &PodOptions, options: &AppOptions) -> Result<App> {
-    match (&options.exec, options.arguments.as_slice()) {
-        (Some(exec), arguments) => app.exec = [std::slice::from_ref(exec), arguments].concat(),
-        (None, arguments) => app.exec.extend_from_slice(arguments),
+    if let Some(exec) = &options.exec {
+        app.exec = vec![exec.clone()];
     }
+    // Arguments come after those of the image; with --exec there are none of the image.
+    app.exec.extend(options.arguments.iter().flatten().cloned());
     if let Some(directory) = &options.working_directory {
         if !directory.starts_with('/') {
             bail!("--working-dir={directory}: must be an absolute path");

@@ -6,15 +6,32 @@ use anyhow::{Context, Result, bail};
 use appc::schema::Mount;
 use clap::ArgMatches;
 
-use crate::pod::manifest::AppOptions;
+use crate::{commands::boolean, pod::manifest::AppOptions};
 
-/// Between the arguments of one group. No argument of a process can contain it.
-const SEPARATOR: &str = "\0";
+/// After each argument of a group. No argument of a process can contain it.
+const END: &str = "\0";
+
+/// The global options whose value may be an argument of its own.
+const GLOBAL_OPTIONS: [&str; 5] =
+    ["--dir", "--system-config", "--local-config", "--user-config", "--insecure-options"];
+
+/// Where the subcommand's name is.
+pub(crate) fn command_position(arguments: &[OsString]) -> Option<usize> {
+    let mut words = arguments.iter().enumerate().skip(1);
+    while let Some((position, word)) = words.next() {
+        if GLOBAL_OPTIONS.iter().any(|option| word == option) {
+            words.next();
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            return Some(position);
+        }
+    }
+    None
+}
 
 /// Replaces each `-- … ---` after `run` by one hidden option, so that the order of everything is kept.
 pub(crate) fn mark_groups(arguments: Vec<OsString>) -> Vec<OsString> {
-    let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
-    if !arguments[..end].iter().skip(1).any(|argument| argument == "run" || argument == "ru") {
+    let command = command_position(&arguments).map(|position| &arguments[position]);
+    if !command.is_some_and(|word| word == "run" || word == "ru") {
         return arguments;
     }
     let mut marked = Vec::new();
@@ -26,18 +43,12 @@ pub(crate) fn mark_groups(arguments: Vec<OsString>) -> Vec<OsString> {
                 group = None;
             }
             Some(text) => {
-                if !text.to_string_lossy().ends_with('=') {
-                    text.push(SEPARATOR);
-                } else if argument.is_empty() {
-                    // An empty first argument is told from none by the separator after it.
-                    text.push(SEPARATOR);
-                    continue;
-                }
                 text.push(argument);
+                text.push(END);
             }
             None if argument == "--" => group = Some("--app-arguments=".into()),
-            // Without a group to end it means nothing; neither does an empty argument.
-            None if argument == "---" || argument.is_empty() => {}
+            // Without a group to end it means nothing.
+            None if argument == "---" => {}
             None => marked.push(argument),
         }
     }
@@ -77,10 +88,13 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
     for (_, id, value) in words {
         let flag = || format!("--{}", id.replace('_', "-"));
         match (id, apps.last_mut()) {
+            // An empty word is none: scripts write them where an optional one is missing.
+            ("images", _) if value.is_empty() => {}
             ("images", _) => apps.push(AppOptions { image: value.clone(), ..AppOptions::default() }),
             ("mount", None) => mounts.push(mount(value)?),
             ("app_arguments", None) => bail!("arguments after -- must follow an image"),
             (_, None) => bail!("{} must follow an image", flag()),
+            ("app_arguments", Some(app)) => apply(app, id, value).context("arguments after --")?,
             (id, Some(app)) => apply(app, id, value).with_context(flag)?,
         }
     }
@@ -101,7 +115,7 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
                     .push(gid.parse().with_context(|| format!("{gid:?} is not a group id"))?);
             }
         }
-        "readonly_rootfs" => app.read_only = Some(boolean(value)?),
+        "readonly_rootfs" => app.read_only = Some(boolean(value).map_err(anyhow::Error::msg)?),
         "mount" => app.mounts.push(mount(value)?),
         "environment" => app.environment.push(pair(value)?),
         "caps_retain" => app.caps_retain = Some(list()),
@@ -112,12 +126,12 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         "annotation" => app.annotations.push(pair(value)?),
         "user_annotation" => app.user_annotations.push(pair(value)?),
         "user_label" => app.user_labels.push(pair(value)?),
-        _ if app.arguments.is_empty() => {
-            if !value.is_empty() {
-                app.arguments = value.split(SEPARATOR).map(str::to_owned).collect();
+        _ => {
+            let arguments = value.split_terminator(END).map(str::to_owned).collect();
+            if app.arguments.replace(arguments).is_some() {
+                bail!("there may be one list of arguments for an image");
             }
         }
-        _ => bail!("there may be one list of arguments for an image"),
     }
     Ok(())
 }
@@ -126,14 +140,6 @@ fn once(slot: &mut Option<String>, value: &str) -> Result<()> {
     match slot.replace(value.to_owned()) {
         None => Ok(()),
         Some(_) => bail!("may be given once for an image"),
-    }
-}
-
-fn boolean(text: &str) -> Result<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => bail!("{text:?} is neither true nor false"),
     }
 }
 
@@ -194,7 +200,10 @@ mod tests {
             "-x",
             "--name",
             "",
+            "a=",
+            "b",
             "---",
+            "",
             "b.aci",
             "--name=two",
             "--mount",
@@ -210,9 +219,48 @@ mod tests {
             (apps[0].image.as_str(), apps[0].exec.as_deref(), apps[0].user.as_deref()),
             ("a.aci", Some("/bin/a"), Some("7"))
         );
-        assert_eq!(apps[0].arguments, ["-x", "--name", ""]);
+        assert_eq!(apps[0].arguments.as_deref().unwrap(), ["-x", "--name", "", "a=", "b"]);
         assert_eq!((apps[1].name.as_deref(), apps[1].mounts.len()), (Some("two"), 1));
-        assert!(apps[1].arguments.is_empty() && apps[2].arguments.is_empty());
+        assert_eq!(apps[1].arguments, None);
+        assert_eq!(apps[2].arguments, Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_empty_first_argument_and_an_empty_value_are_kept() {
+        let (_, apps) = parse(&["a.aci", "--exec", "", "--", ""]).unwrap();
+        assert_eq!(apps.len(), 1);
+        assert_eq!(apps[0].exec.as_deref(), Some(""));
+        assert_eq!(apps[0].arguments.as_deref().unwrap(), [""]);
+    }
+
+    #[test]
+    fn only_run_has_groups() {
+        for (words, marked) in [
+            (&["run", "a", "--", "x"][..], true),
+            (&["ru", "a", "--", "x"], true),
+            (&["--dir", "d", "--debug", "run", "a", "--", "x"], true),
+            (&["--dir=run", "rm", "--", "x"], false),
+            (&["--dir", "run", "rm", "--", "x"], false),
+            (&["stop", "run", "--", "x"], false),
+            (&["--dir"], false),
+        ] {
+            let arguments: Vec<OsString> = ["rkt"].iter().chain(words).map(OsString::from).collect();
+            assert_eq!(mark_groups(arguments.clone()) != arguments, marked, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_global_options_with_values_are_known() {
+        let definition = crate::commands::definition();
+        let mut with_values: Vec<String> = definition
+            .get_arguments()
+            .filter(|argument| !argument.is_require_equals_set() && argument.get_action().takes_values())
+            .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+            .collect();
+        let mut known = GLOBAL_OPTIONS;
+        known.sort_unstable();
+        with_values.sort_unstable();
+        assert_eq!(with_values, known);
     }
 
     #[test]
@@ -221,6 +269,7 @@ mod tests {
             &["--exec=/bin/a", "a.aci"][..],
             &["--", "x", "---", "a.aci"],
             &["a.aci", "--", "x", "---", "--", "y"],
+            &["a.aci", "--", "---", "--", "y"],
             &["a.aci", "--exec=/a", "--exec=/b"],
             &["a.aci", "--mount=volume=v"],
             &["a.aci", "--mount=volume=v,target=rel"],

@@ -28,7 +28,7 @@ use crate::{
     store::{Store, overlay_supported},
 };
 
-pub(crate) use arguments::mark_groups;
+pub(crate) use arguments::{command_position, mark_groups};
 
 /// Run image(s) in a pod in rkt.
 ///
