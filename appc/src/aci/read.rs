@@ -99,9 +99,9 @@ pub fn read<E>(
         let (entries, manifest_bytes) = walk(&mut members, limits, visit)?;
         let manifest_bytes = manifest_bytes
             .ok_or_else(|| AciError::Archive("no image manifest found in layout".to_owned()))?;
-        let manifest = ImageManifest::from_slice(&manifest_bytes).map_err(AciError::from)?;
         // Whatever follows belongs to the image's identity.
         let (digest, size) = members.into_inner().finish().map_err(of_io)?;
+        let manifest = ImageManifest::from_slice(&manifest_bytes).map_err(AciError::from)?;
         let id = ImageId::from_digest(&digest);
         Ok(Archive { id, manifest, manifest_bytes, compression, size, entries })
     })

@@ -3,32 +3,70 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use appc::aci::{self, Limits};
+use appc::{
+    aci::{self, Limits, ReadError},
+    schema::ImageManifest,
+};
 
-/// Print the image manifest of an ACI.
+use super::shell::{boolean, words};
+
+/// Print the manifest from an ACI
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print with better style
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+        value_parser = boolean, hide_default_value = true, value_name = "BOOL")]
     pretty_print: bool,
     /// The image
-    aci: PathBuf,
+    #[arg(value_name = "ACI_FILE")]
+    files: Vec<PathBuf>,
 }
 
-/// Prints it.
+/// Why reading stops at the manifest.
+enum Stop {
+    Found(Vec<u8>),
+    Failed(io::Error),
+}
+
+/// Prints it. An invalid one is printed as it stands, and then what is wrong with it.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    let shown = args.aci.display();
-    let file = File::open(&args.aci).map_err(|error| format!("{shown}: {}", error.kind()))?;
-    let archive = aci::read(file, &Limits::default(), &mut |_, _| Ok::<(), io::Error>(()));
-    let archive = archive.map_err(|error| format!("{shown}: {error}"))?;
-    let mut text = if args.pretty_print {
-        archive.manifest.to_vec_pretty("    ").map_err(|error| format!("{shown}: {error}"))?
-    } else {
-        archive.manifest_bytes
+    let [path] = args.files.as_slice() else { return Err("Must provide one file".to_owned()) };
+    let text = find(path)?;
+    let manifest = ImageManifest::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()));
+    let mut text = match (&manifest, args.pretty_print) {
+        (Ok(manifest), true) => manifest.to_vec_pretty("    ").map_err(|error| error.to_string())?,
+        (Err(_), true) => Vec::new(),
+        (_, false) => text,
     };
-    text.push(b'\n');
-    io::stdout().write_all(&text).map_err(|error| format!("write: {}", error.kind()))
+    if !text.is_empty() {
+        text.push(b'\n');
+        io::stdout().write_all(&text).map_err(|error| format!("write: {}", words(&error)))?;
+    }
+    manifest.map(drop)
+}
+
+/// Reads no further than the manifest.
+fn find(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path);
+    let file = file.map_err(|error| format!("Cannot open {}: {}", path.display(), words(&error)))?;
+    let read = aci::read(file, &Limits::default(), &mut |entry, content| {
+        if entry.path != Path::new("manifest") {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        match content.read_to_end(&mut text) {
+            Ok(_) => Err(Stop::Found(text)),
+            Err(error) => Err(Stop::Failed(error)),
+        }
+    });
+    match read {
+        Err(ReadError::Visit(Stop::Found(text))) => Ok(text),
+        Err(ReadError::Visit(Stop::Failed(error))) => Err(format!("{}: {}", path.display(), words(&error))),
+        Err(ReadError::Invalid(error)) => Err(format!("{}: {error}", path.display())),
+        Err(ReadError::Io(error)) => Err(format!("{}: {}", path.display(), words(&error))),
+        Ok(_) => Err(format!("{}: missing manifest", path.display())),
+    }
 }

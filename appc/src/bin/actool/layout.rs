@@ -118,9 +118,14 @@ impl Layout {
             let mut entry = entry(&below, &stat, kind.clone());
             match kind {
                 EntryKind::Regular => {
-                    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    // It may have been swapped for a pipe, which would block.
+                    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
                     let file = rustix::fs::openat(directory, name, flags, Mode::empty())
                         .map_err(|errno| wrong(&below, errno))?;
+                    let opened = rustix::fs::fstat(&file).map_err(|errno| wrong(&below, errno))?;
+                    if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
+                        return Err(format!("{}: was replaced while it was read", below.display()));
+                    }
                     entry.xattrs = attributes(&file).map_err(|errno| wrong(&below, errno))?;
                     add(entry, &mut File::from(file))?;
                 }

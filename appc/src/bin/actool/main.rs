@@ -2,19 +2,32 @@
 
 mod build;
 mod cat_manifest;
+mod discover;
+mod http;
 mod layout;
+mod output;
+mod patch;
+mod patch_manifest;
+mod shell;
 mod validate;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use shell::boolean;
 
-/// The application container tool.
+/// actool, the application container tool
 #[derive(Debug, Parser)]
-#[command(name = "actool", disable_version_flag = true, disable_help_subcommand = true)]
+#[command(
+    name = "actool",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
 struct Cli {
-    /// Print out more debug information to stderr
-    #[arg(long)]
+    /// Print verbose (debug) output
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+        value_parser = boolean, hide_default_value = true, value_name = "BOOL")]
     debug: bool,
     #[command(subcommand)]
     command: Option<Command>,
@@ -22,15 +35,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build an ACI from an image layout
+    #[command(args_override_self = true)]
     Build(build::Args),
-    /// Print the image manifest of an ACI
+    #[command(args_override_self = true)]
     CatManifest(cat_manifest::Args),
-    /// Validate manifests, image layouts and ACIs
+    #[command(args_override_self = true)]
+    Discover(discover::Args),
+    #[command(args_override_self = true)]
+    PatchManifest(patch_manifest::Args),
+    #[command(args_override_self = true)]
     Validate(validate::Args),
     /// Print the version and exit
     Version,
-    /// Show help, of a command where one is named
+    /// Show a list of commands or help for one command
     Help {
         /// The command
         command: Option<String>,
@@ -41,7 +58,7 @@ enum Command {
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let arguments = std::env::args_os().map(double_dash);
+    let arguments = shell::rewrite(std::env::args_os(), &Cli::command());
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -54,6 +71,8 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Some(Command::Build(args)) => ("build", build::run(&args)),
+        Some(Command::Discover(args)) => ("discover", discover::run(&args)),
+        Some(Command::PatchManifest(args)) => ("patch-manifest", patch_manifest::run(&args)),
         Some(Command::CatManifest(args)) => ("cat-manifest", cat_manifest::run(&args)),
         Some(Command::Validate(args)) => return validate::run(&args, cli.debug),
     };
@@ -66,35 +85,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// The original took flags with one dash, too.
-fn double_dash(argument: std::ffi::OsString) -> std::ffi::OsString {
-    match argument.to_str() {
-        Some(text) if text.len() > 2 && text.starts_with('-') && !text.starts_with("--") => {
-            format!("-{text}").into()
-        }
-        _ => argument,
-    }
-}
-
+/// Help that was asked for by a command's flag is misuse, as it was in the original; by the program's, it is not.
 fn usage(error: &clap::Error) -> ExitCode {
-    let asked = error.kind() == clap::error::ErrorKind::DisplayHelp;
     if error.kind() == clap::error::ErrorKind::InvalidSubcommand {
-        let name = error
-            .get(clap::error::ContextKind::InvalidSubcommand)
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        eprintln!("actool: unknown subcommand: {name:?}\nRun 'actool help' for usage.");
-    } else if asked {
-        println!("{error}");
-        return ExitCode::SUCCESS;
-    } else {
-        eprintln!("{error}");
+        let name = error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string);
+        eprintln!("actool: unknown subcommand: {:?}\nRun 'actool help' for usage.", name.unwrap_or_default());
+        return ExitCode::from(USAGE);
     }
+    let general =
+        std::env::args_os().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-")).is_none();
+    if general && error.kind() == clap::error::ErrorKind::DisplayHelp {
+        return help(None);
+    }
+    eprintln!("{error}");
     ExitCode::from(USAGE)
 }
 
 fn help(command: Option<&str>) -> ExitCode {
     let mut cli = Cli::command();
+    cli.build();
     let text = match command {
         None => cli.render_long_help(),
         Some(name) => match cli.find_subcommand_mut(name) {

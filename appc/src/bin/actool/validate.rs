@@ -13,9 +13,9 @@ use appc::{
 };
 use clap::ValueEnum;
 
-use super::layout::Layout;
+use super::{layout::Layout, shell::words};
 
-/// Validate manifests, image layouts and ACIs.
+/// Validate that one or more images or manifests meet the AppContainer specification
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Type of file to validate; found out where absent
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, debug: bool) -> ExitCode {
 }
 
 fn check(path: &Path, wanted: Option<Type>) -> Result<&'static str, Problem> {
-    let access = |error: io::Error| Problem::Access(error.kind().to_string());
+    let access = |error: io::Error| Problem::Access(format!("unable to access: {}", words(&error)));
     let is_directory = fs::metadata(path).map_err(access)?.is_dir();
     let kind = match (wanted, is_directory) {
         (None | Some(Type::Layout), true) => Type::Layout,
@@ -85,7 +85,7 @@ fn check(path: &Path, wanted: Option<Type>) -> Result<&'static str, Problem> {
 fn detect(path: &Path) -> Result<Type, Problem> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
-    read.map_err(|error| Problem::Access(error.kind().to_string()))?;
+    read.map_err(|error| Problem::Access(format!("unable to access: {}", words(&error))))?;
     match aci::sniff(&head) {
         FileKind::Archive(_) => Ok(Type::AppImage),
         FileKind::Text => Ok(Type::Manifest),
@@ -101,9 +101,9 @@ fn layout(path: &Path) -> Result<&'static str, Problem> {
 }
 
 fn image(path: &Path) -> Result<&'static str, Problem> {
-    let file = File::open(path).map_err(|error| Problem::Access(error.kind().to_string()))?;
-    let read =
-        aci::read(file, &Limits::default(), &mut |_, content| io::copy(content, &mut io::sink()).map(drop));
+    let file =
+        File::open(path).map_err(|error| Problem::Access(format!("unable to access: {}", words(&error))))?;
+    let read = aci::read(file, &Limits::default(), &mut |_, _| Ok::<(), io::Error>(()));
     read.map(|_| "valid app container image").map_err(|error| Problem::Content(error.to_string()))
 }
 
@@ -111,7 +111,7 @@ fn manifest(path: &Path) -> Result<&'static str, Problem> {
     let mut text = Vec::new();
     let read =
         File::open(path).and_then(|file| file.take(appc::MAX_MANIFEST_SIZE + 1).read_to_end(&mut text));
-    read.map_err(|error| Problem::Access(error.kind().to_string()))?;
+    read.map_err(|error| Problem::Access(format!("unable to access: {}", words(&error))))?;
     let content = |error: appc::SchemaError| Problem::Content(error.to_string());
     match schema::kind_of(&text).map_err(content)? {
         Kind::Image => ImageManifest::from_slice(&text).map(|_| "valid ImageManifest").map_err(content),
