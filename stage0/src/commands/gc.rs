@@ -10,9 +10,12 @@ use rkt_pod::{Place, PodDir, lookup};
 
 use super::{global::Global, need_root};
 use crate::{
-    output,
+    output::{self, note},
     pod::{duration, remove},
 };
+
+/// For so long a pod that was just made may be without its lock.
+const EMBRYO: Duration = Duration::from_secs(60);
 
 /// Garbage collect rkt pods no longer in use.
 #[derive(Debug, clap::Args)]
@@ -38,25 +41,25 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     }
     for mut pod in lookup::all(&global.dir, &[Place::Prepared])? {
         if age(&pod).is_some_and(|age| age >= args.expire_prepared)
-            && pod.try_lock().is_ok_and(|lock| lock.is_some())
+            && let Ok(Some(_lock)) = pod.try_lock()
         {
-            eprintln!("gc: moving expired prepared pod {:?} to garbage", pod.uuid());
+            note("gc", &format!("moving expired prepared pod {:?} to garbage", pod.uuid()));
             report(pod.move_to(Place::Garbage).map_err(Into::into), global);
         }
     }
     for pod in lookup::all(&global.dir, &[Place::ExitedGarbage])? {
         if age(&pod).is_some_and(|age| age < args.grace_period) {
-            eprintln!(
-                "gc: pod {:?} not removed: still within grace period ({:?})",
-                pod.uuid(),
-                args.grace_period
-            );
+            let period = args.grace_period;
+            let message = format!("pod {:?} not removed: still within grace period ({period:?})", pod.uuid());
+            note("gc", &message);
             continue;
         }
         report(sweep(&pod, global), global);
     }
     for pod in lookup::all(&global.dir, &[Place::Garbage, Place::Embryo])? {
-        report(sweep(&pod, global), global);
+        if pod.place() != Place::Embryo || age(&pod).is_some_and(|age| age >= EMBRYO) {
+            report(sweep(&pod, global), global);
+        }
     }
     Ok(0)
 }
@@ -66,7 +69,7 @@ fn mark(global: &Global, from: Place, to: Place, what: &str) -> Result<()> {
     for mut pod in lookup::all(&global.dir, &[from])? {
         // Whoever holds the lock works on the pod; whoever moved it was faster than we.
         if let Ok(Some(_lock)) = pod.try_lock() {
-            eprintln!("gc: {what} {:?} to garbage", pod.uuid());
+            note("gc", &format!("{what} {:?} to garbage", pod.uuid()));
             report(pod.move_to(to).map_err(Into::into), global);
         }
     }

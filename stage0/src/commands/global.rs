@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::config::{self, InsecureOptions};
+use crate::{
+    config::{self, InsecureOptions},
+    output::note,
+};
 
 /// As they are written.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +31,9 @@ pub(crate) struct GlobalArgs {
     /// paths, seccomp, all-fetch, all-run, all
     #[arg(long, global = true, value_name = "LIST", default_value = "none")]
     insecure_options: InsecureOptions,
+    /// Trust keys that are found over https without asking. No command of this version looks for keys
+    #[arg(long, global = true)]
+    trust_keys_from_https: bool,
 }
 
 /// As they are meant.
@@ -46,6 +52,9 @@ pub(crate) struct Global {
 impl Global {
     /// Resolves the data directory: the option, else the configuration, else the default.
     pub(crate) fn new(args: GlobalArgs) -> Result<Global> {
+        if args.trust_keys_from_https {
+            note("rkt", "--trust-keys-from-https: no command of this version looks for keys");
+        }
         let layers: Vec<PathBuf> =
             [Some(args.system_config), Some(args.local_config.clone()), args.user_config]
                 .into_iter()

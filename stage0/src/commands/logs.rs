@@ -33,7 +33,11 @@ pub(crate) struct Args {
 /// Shows what the apps wrote.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     let pod = args.pod.one(global)?;
-    let description = Description::new(pod, &mut Vec::new())?;
+    let mut problems = Vec::new();
+    let description = Description::new(pod, &mut problems)?;
+    if let Some(problem) = problems.into_iter().next() {
+        bail!(problem);
+    }
     let apps: Vec<String> = match &args.app {
         None => description.apps().into_iter().map(str::to_owned).collect(),
         Some(app) if description.apps().contains(&app.as_str()) => vec![app.clone()],
@@ -59,6 +63,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
 fn journal(description: &Description, args: &Args) -> Result<u8> {
     let prefixed = description.apps().len() > 1;
     let mut command = Command::new("/usr/bin/journalctl");
+    // Nothing of the caller's makes it load, run or read something else.
+    command.env_clear();
     command.args(["--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE,RKT_APP_NAME"]);
     if args.follow {
         command.args(["--follow", "--lines=all"]);

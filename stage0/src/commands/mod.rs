@@ -162,8 +162,9 @@ fn parse(arguments: &[OsString]) -> Result<(ArgMatches, Cli), ExitCode> {
         match text.strip_prefix("error: ") {
             // As in all messages, the command that it is about comes first.
             Some(message) => {
-                let command = run::command_position(arguments).and_then(|at| arguments[at].to_str());
-                note(command.unwrap_or("rkt"), message.trim_end());
+                let known = error.kind() != clap::error::ErrorKind::InvalidSubcommand;
+                let position = run::command_position(arguments).filter(|_| known);
+                note(position.and_then(|at| arguments[at].to_str()).unwrap_or("rkt"), message.trim_end());
             }
             None if error.print().is_err() => {} // Nobody reads.
             None => {}

@@ -17,17 +17,23 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     need_root()?;
     let good = args.pods.each(global, "rm", |mut pod| {
-        let state = pod.state()?;
-        match state {
+        match pod.state()? {
             State::Running => bail!("pod {:?} is running; stop it first", pod.uuid()),
-            State::Preparing | State::Deleting | State::ExitedDeleting => {
+            state @ (State::Preparing | State::Deleting | State::ExitedDeleting) => {
                 bail!("pod {:?} is {state}", pod.uuid())
             }
-            State::Embryo | State::AbortedPrepare | State::Prepared => pod.move_to(Place::Garbage)?,
-            State::Exited => pod.move_to(Place::ExitedGarbage)?,
-            State::ExitedGarbage | State::Garbage => {}
+            _ => {}
         }
+        // Locked before it is moved: nobody starts what goes away. Whoever looks at the pod has its lock for a moment.
         let lock = pod.lock()?;
+        match pod.place() {
+            Place::Embryo | Place::Prepare | Place::Prepared => pod.move_to(Place::Garbage)?,
+            Place::Run => pod.move_to(Place::ExitedGarbage)?,
+            Place::ExitedGarbage | Place::Garbage if !pod.path().exists() => {
+                bail!(rkt_pod::Error::Gone(pod.uuid().to_owned()))
+            }
+            Place::ExitedGarbage | Place::Garbage => {}
+        }
         remove::pod(&pod, lock, global.debug)?;
         crate::output::print(format!("{:?}\n", pod.uuid()).as_bytes())?;
         Ok(())

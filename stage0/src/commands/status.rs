@@ -7,9 +7,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use rkt_pod::{Error, PodDir, State, lookup};
+use rkt_pod::{Error, Lock, PodDir, State, lock::Kind, lookup};
 
-use super::{Format, global::Global, uuids::Uuids};
+use super::{Format, boolean, global::Global, uuids::Uuids};
 use crate::{
     output,
     pod::{describe::Description, duration},
@@ -46,8 +46,9 @@ enum Wait {
 
 fn wait(text: &str) -> Result<Wait, String> {
     match text {
-        "true" | "" => Ok(Wait::Forever),
-        "false" => Ok(Wait::No),
+        "" => Ok(Wait::Forever),
+        _ if boolean(text).is_ok_and(|wait| wait) => Ok(Wait::Forever),
+        _ if boolean(text).is_ok() => Ok(Wait::No),
         _ if text.starts_with('-') => duration(&text[1..]).map(|_| Wait::Forever),
         _ => Ok(match duration(text)? {
             Duration::ZERO => Wait::No,
@@ -62,7 +63,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     pod = wait_until(global, pod, args.wait_ready, "ready", |pod| {
         Ok(pod.runtime_state().is_ok() || pod.state()?.is_finished())
     })?;
-    pod = wait_until(global, pod, args.wait, "exited", |pod| Ok(pod.state()?.is_finished()))?;
+    pod = wait_until(global, pod, args.wait, "exited", |pod| {
+        let mut state = pod.state()?;
+        if args.wait == Wait::Forever && matches!(state, State::Running | State::Preparing) {
+            // Whoever works on the pod holds its lock: the kernel tells us when it is free.
+            drop(Lock::wait(&pod.path(), Kind::Shared));
+            state = pod.state()?;
+        }
+        Ok(state.is_finished())
+    })?;
     let mut problems = Vec::new();
     let description = Description::new(pod, &mut problems)?;
     let text = match args.format {
@@ -100,7 +109,7 @@ fn wait_until(
             Err(error) => return Err(error.into()),
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            bail!("pod {:?} is not {what} yet", pod.uuid());
+            bail!("timed out: pod {:?} is not {what} yet", pod.uuid());
         }
         sleep(INTERVAL);
     }
@@ -162,7 +171,10 @@ mod tests {
             ("true", Wait::Forever),
             ("", Wait::Forever),
             ("-1s", Wait::Forever),
+            ("1", Wait::Forever),
+            ("f", Wait::No),
             ("false", Wait::No),
+            ("0s", Wait::No),
             ("0", Wait::No),
             ("5s", Wait::For(Duration::from_secs(5))),
         ] {

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use appc::schema::{ImageManifest, PodManifest};
-use rkt_pod::{Place, PodDir, State, layout, stage1::RuntimeState};
+use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
+use rkt_pod::{Error, Place, PodDir, State, layout, stage1::RuntimeState};
 use serde_json::{Map, Value, json};
 
 use crate::output;
@@ -33,6 +33,7 @@ impl Description {
                 .map_err(|error| problems.push(format!("pod {}: manifest: {error}", pod.uuid())))
                 .ok(),
             Err(_) if matches!(state, State::Preparing | State::AbortedPrepare | State::Embryo) => None,
+            Err(_) if !pod.path().exists() => return Err(Error::Gone(pod.uuid().to_owned())),
             Err(error) => {
                 problems.push(format!("pod {}: manifest: {}", pod.uuid(), error.kind()));
                 None
@@ -105,6 +106,7 @@ impl Description {
             (Some(_), _) => "exited",
             (None, State::Running) => "running",
             (None, state) if state.is_exited() => "exited",
+            (None, State::Garbage | State::Deleting) => "exited",
             (None, State::Prepared | State::Preparing | State::Embryo) => "created",
             _ => "unknown",
         };
@@ -125,9 +127,39 @@ impl Description {
         }
         let app =
             self.manifest.iter().flat_map(|manifest| &manifest.apps).find(|app| app.name.as_str() == name);
-        if let Some(id) = app.and_then(|app| app.image.id.as_ref()) {
+        let Some(app) = app else { return Value::Object(object) };
+        if let Some(id) = &app.image.id {
             object.insert("image_id".to_owned(), json!(id.as_str()));
         }
+        let mounts: Vec<Value> = app.mounts.iter().filter_map(|mount| self.mount_object(mount)).collect();
+        if !mounts.is_empty() {
+            object.insert("mounts".to_owned(), Value::Array(mounts));
+        }
+        let maps = app
+            .app
+            .as_ref()
+            .map(|app| [("user_annotations", &app.user_annotations), ("user_labels", &app.user_labels)]);
+        for (name, map) in maps.into_iter().flatten().filter(|(_, map)| !map.is_empty()) {
+            object.insert(name.to_owned(), json!(map));
+        }
         Value::Object(object)
+    }
+
+    fn mount_object(&self, mount: &Mount) -> Option<Value> {
+        let declared = self.manifest.iter().flat_map(|manifest| &manifest.volumes);
+        let volume = mount.app_volume.iter().chain(declared).find(|volume| volume.name == mount.volume)?;
+        let host_path = match &volume.kind {
+            VolumeKind::Host { source, .. } => source.clone(),
+            VolumeKind::Empty { .. } => {
+                let path = self.pod.path().join(layout::SHARED_VOLUMES).join(volume.name.as_str());
+                path.to_string_lossy().into_owned()
+            }
+        };
+        Some(json!({
+            "name": volume.name.as_str(),
+            "container_path": mount.path,
+            "host_path": host_path,
+            "read_only": volume.read_only.unwrap_or(false),
+        }))
     }
 }

@@ -39,11 +39,9 @@ pub(crate) struct Args {
     /// Images: files, IDs or names
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    #[command(flatten)]
-    apps: AppArgs,
     /// The network: host or none
-    #[arg(long, value_name = "LIST")]
-    net: Option<String>,
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    net: Vec<String>,
     /// Volumes to make available in the pod: NAME,kind=host,source=PATH or NAME,kind=empty
     #[arg(long, value_name = "VOLUME")]
     volume: Vec<Volume>,
@@ -72,11 +70,16 @@ pub(crate) struct Args {
     #[arg(long)]
     no_overlay: bool,
     /// Whether to stay in the parent IPC namespace: auto, private or parent
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", value_parser = ["auto", "private", "parent"])]
     ipc: Option<String>,
     /// Who starts and watches the apps: auto, systemd or direct
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = supervisor)]
     supervisor: Supervisor,
+    /// Where images named by name come from: never and new take the store's, update fetches
+    #[arg(long, value_name = "POLICY", default_value = "new", value_parser = ["never", "new", "update"])]
+    pull_policy: String,
+    #[command(flatten)]
+    apps: AppArgs,
 }
 
 /// Options of the image before them.
@@ -152,7 +155,7 @@ pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) ->
     if args.interactive && manifest.apps.len() > 1 {
         bail!("interactive option only supports one image");
     }
-    let net = network(args.net.as_deref())?;
+    let net = network(&args.net)?;
     let overlay = !args.no_overlay && has_overlay(global);
     let (mut pod, lock) = PodDir::create(&global.dir)?;
     let prepared = prepare_pod(global, args, &mut pod, &manifest, &images, overlay);
@@ -219,6 +222,7 @@ fn check(args: &Args, mounts: &[Mount], apps: &[AppOptions]) -> Result<()> {
             || !mounts.is_empty()
             || !args.volume.is_empty()
             || args.inherit_env
+            || args.pull_policy != "new"
             || !args.set_env.is_empty()
             || !args.set_env_file.is_empty();
         if others {
@@ -257,17 +261,24 @@ fn check_hostname(hostname: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn network(list: Option<&str>) -> Result<String> {
-    let Some(list) = list else {
-        bail!("the default network is not available in this version; choose --net=host or --net=none");
-    };
-    let names: Vec<&str> = list.split(',').collect();
+/// The network of the pod: the lists of all options together. One name that makes the others meaningless wins.
+fn network(lists: &[String]) -> Result<String> {
+    let names: Vec<&str> = lists.iter().flat_map(|list| list.split(',')).collect();
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            bail!("--net={}: a network's name must not be empty", lists.join(","));
+        }
+        if names[..index].contains(name) {
+            bail!("--net={}: network {name:?} is given twice", lists.join(","));
+        }
+    }
     for special in ["host", "none"] {
         if names.contains(&special) {
             return Ok(special.to_owned());
         }
     }
-    bail!("network {list:?} is not available in this version; choose --net=host or --net=none")
+    let name = names.first().unwrap_or(&"default");
+    bail!("network {name:?} is not available in this version; choose --net=host or --net=none")
 }
 
 fn has_overlay(global: &Global) -> bool {
@@ -293,6 +304,8 @@ fn from_images(
         let is_id = app.image.starts_with("sha512-");
         let record = if !is_id && fetch::is_path(path) {
             fetch::from_file(global, store, path)?
+        } else if args.pull_policy == "update" && !is_id {
+            bail!("image {:?}: only image files can be fetched in this version", app.image);
         } else {
             store.resolve(&app.image)?
         };
@@ -326,4 +339,31 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
         images.push(image);
     }
     Ok((manifest, images))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_and_none_are_networks_and_win() {
+        let network =
+            |lists: &[&str]| network(&lists.iter().map(|list| (*list).to_owned()).collect::<Vec<_>>());
+        assert_eq!(network(&["host"]).unwrap(), "host");
+        assert_eq!(network(&["a,none", "b"]).unwrap(), "none");
+        assert_eq!(network(&["none", "host"]).unwrap(), "host");
+        for lists in [&[][..], &["default"], &["", "host"], &["host,"], &["none", "none"]] {
+            assert!(network(lists).is_err(), "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostname_is_one_that_the_kernel_takes() {
+        for name in ["a", "a-b.c0", &"x".repeat(64)] {
+            check_hostname(Some(name)).unwrap();
+        }
+        for name in ["", "-a", "a..b", "a_b", "ü", "a b", "a/b", &"x".repeat(65)] {
+            assert!(check_hostname(Some(name)).is_err(), "{name:?}");
+        }
+    }
 }
