@@ -46,7 +46,7 @@ fn case_14_etc_of_the_image_is_opened_with_care() {
     }
     // What would block or never end: a pipe that nobody writes, a device without end, a huge file.
     let image = rkt.image("pipe", |image| image.exec(&["/bin/id"]));
-    let layout = rkt_tests::Image::busybox("fifo").exec(&["/bin/id"]).lay_out(&rkt.files());
+    let layout = rkt_tests::Image::busybox("fifo").exec(&["/bin/true"]).lay_out(&rkt.files());
     let passwd = layout.join("rootfs/etc/passwd");
     fs::remove_file(&passwd).unwrap();
     run(Command::new("mkfifo").arg(&passwd)).success();
