@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rkt_pod::layout;
 use rustix::{
     fs::{CWD, Mode, OFlags},
     io::Errno,
@@ -18,7 +19,6 @@ use rustix::{
 pub(crate) struct PodCgroup {
     directory: OwnedFd,
     path: PathBuf,
-    relative: String,
 }
 
 /// Where cgroup2 is mounted: alone, or beside version 1.
@@ -31,8 +31,9 @@ pub(crate) fn mount_point() -> Option<&'static Path> {
 }
 
 impl PodCgroup {
-    /// Makes the pod's cgroup below that of this process. The error is a reason to go on without.
-    pub(crate) fn create(uuid: &str) -> Result<PodCgroup, String> {
+    /// Makes the pod's cgroup below that of this process, and notes it in the pod's directory first: whoever cleans up
+    /// after us finds it whenever we die. The error is a reason to go on without.
+    pub(crate) fn create(pod: impl AsFd, uuid: &str) -> Result<PodCgroup, String> {
         let mount = mount_point().ok_or("no cgroup2 file system is mounted")?;
         let own =
             fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("read own cgroup: {error}"))?;
@@ -40,14 +41,11 @@ impl PodCgroup {
             own.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("this process has no cgroup2")?;
         let relative = if own.is_empty() { format!("rkt-{uuid}") } else { format!("{own}/rkt-{uuid}") };
         let path = mount.join(&relative);
+        rkt_pod::directory::write_atomically(pod, layout::SUBCGROUP.as_ref(), relative.as_bytes(), 0o640)
+            .map_err(|errno| format!("note the pod's cgroup: {errno}"))?;
         let directory =
             make(CWD, &path).map_err(|error| format!("make cgroup {}: {error}", path.display()))?;
-        Ok(PodCgroup { directory, path, relative })
-    }
-
-    /// The cgroup's path below the mount, as the pod's directory keeps it for `gc`.
-    pub(crate) fn relative(&self) -> &str {
-        &self.relative
+        Ok(PodCgroup { directory, path })
     }
 
     /// Makes a cgroup below the pod's.

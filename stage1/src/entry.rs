@@ -1,6 +1,11 @@
 //! The entry points that act on the pod of another process: `stop` and `gc`.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use rkt_pod::{
@@ -16,6 +21,9 @@ use crate::{
     cgroup,
     launcher::{self, app_unit},
 };
+
+/// How long killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `stop [--force] UUID`: asks the pod's supervisor to end the pod, or kills it.
 pub(crate) fn stop() -> Result<u8> {
@@ -107,10 +115,24 @@ fn remove_cgroup(relative: &str, uuid: &str) -> Result<()> {
         bail!("{}: {relative:?} is not a cgroup of this pod", layout::SUBCGROUP);
     }
     match cgroup::mount_point() {
-        Some(mount) => {
-            cgroup::remove_tree(&mount.join(path)).with_context(|| format!("remove cgroup {relative}"))
-        }
+        Some(mount) => empty_cgroup(&mount.join(path)).with_context(|| format!("remove cgroup {relative}")),
         None => Ok(()),
+    }
+}
+
+/// Kills what a pod whose supervisor was killed may still be losing, and removes its cgroup when all of it is gone.
+fn empty_cgroup(path: &Path) -> std::io::Result<()> {
+    if fs::write(path.join("cgroup.kill"), "1").is_err() {
+        // It is gone already, or the kernel is older than this file: then its processes die with the pod's init.
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match cgroup::remove_tree(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            other => return other,
+        }
     }
 }
 

@@ -119,7 +119,7 @@ fn a_uuid_file_does_for_a_uuid() {
     let flag = format!("--uuid-file={}", file.display());
     rkt.rkt(["status", &flag]).success().stdout_has("state=exited");
     rkt.rkt(["rm", &flag]).success().stdout_is(&format!("\"{}\"\n", std::fs::read_to_string(&file).unwrap()));
-    rkt.rkt(["status", "--uuid-file=/no/such/file"]).refused(&["/no/such/file"]);
+    rkt.rkt(["status", "--uuid-file=/no/such/file"]).exits(1).stderr_has("/no/such/file");
     let empty = rkt.file("empty", "");
     rkt.rkt(args!["rm", format!("--uuid-file={}", empty.display())]).refused(&["UUID cannot be empty"]);
 }

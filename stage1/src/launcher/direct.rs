@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_pod::{layout, stage1::RuntimeState};
+use rkt_pod::stage1::RuntimeState;
 use rustix::{
     io::Errno,
     process::{Signal, WaitId, WaitIdOptions, WaitIdStatus},
@@ -16,7 +16,6 @@ use super::{Event, Launch, Launcher};
 use crate::{
     cgroup::PodCgroup,
     init::{self, Init},
-    pod::Pod,
     sys::{self, CloneSpec, Namespaces},
 };
 
@@ -37,27 +36,13 @@ struct Child {
 
 impl Direct {
     /// Makes this process's further children members of the pod's PID namespace.
-    pub(crate) fn new(
-        pod: &Pod,
-        init: &Init,
-        cgroup: Option<PodCgroup>,
-        state: &mut RuntimeState,
-    ) -> Result<Direct> {
+    pub(crate) fn new(init: &Init, cgroup: Option<PodCgroup>, state: &mut RuntimeState) -> Result<Direct> {
         let program = init::sealed_program(&init::helper("app-exec")?)?;
         rustix::thread::move_into_link_name_space(
             namespace(init)?.as_fd(),
             Some(rustix::thread::LinkNameSpaceType::ProcessID),
         )
         .context("enter the pod's PID namespace")?;
-        if let Some(cgroup) = &cgroup {
-            rkt_pod::directory::write_atomically(
-                &pod.directory,
-                layout::SUBCGROUP.as_ref(),
-                cgroup.relative().as_bytes(),
-                0o640,
-            )
-            .context("note the pod's cgroup")?;
-        }
         if state.machine_reason.is_none() {
             state.machine_reason = Some("the direct launcher registers no machine".to_owned());
         }

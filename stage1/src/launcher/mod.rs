@@ -97,7 +97,7 @@ pub(crate) fn choose(
         }
         None => {
             state.supervisor = Supervisor::Direct;
-            Ok(Box::new(direct::Direct::new(pod, init, cgroup, state)?))
+            Ok(Box::new(direct::Direct::new(init, cgroup, state)?))
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn main() -> Result<u8> {
     // The cgroup of init is needed before the bus has answered. Where systemd is likely, it makes the cgroups.
     let (cgroup, no_cgroup) = match connecting {
         Some(_) => (None, None),
-        None => split(PodCgroup::create(&pod.uuid)),
+        None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
     let init = start_init(&args, &pod, cgroup.as_ref())?;
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };

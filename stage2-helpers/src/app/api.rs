@@ -58,9 +58,7 @@ pub(super) fn mount_all(
     mount(root, "proc", "proc", &[], hidden, MAGIC_PROC)?;
     let sys_flags = if spec.unprotected_paths { hidden } else { hidden | MountAttrFlags::MOUNT_ATTR_RDONLY };
     mount(root, "sys", "sysfs", &[], sys_flags, MAGIC_SYSFS)?;
-    if spec.own_cgroup {
-        own_cgroups(root, hidden)?;
-    }
+    own_cgroups(spec, root, hidden)?;
     let dev = mount(root, "dev", "tmpfs", &[("mode", "0755"), ("size", "64k")], quiet, MAGIC_TMPFS)?;
     devices(&dev)?;
     if let Some(console) = console {
@@ -114,8 +112,30 @@ fn put(root: &OwnedFd, name: &str, mount: OwnedFd) -> Result<()> {
     mounts::attach(mount, place).at("mount", format!("/dev/{name}"), STATUS)
 }
 
-/// The app's own cgroups, to look at. A kernel without cgroup2 has none to show.
-fn own_cgroups(root: &OwnedFd, attributes: MountAttrFlags) -> Result<()> {
+/// The app's own cgroups, to look at, and nothing else of `/sys/fs`. A kernel without cgroup2 has none to show.
+fn own_cgroups(spec: &AppSpec, root: &OwnedFd, attributes: MountAttrFlags) -> Result<()> {
+    if !spec.unprotected_paths {
+        let cover = mounts::filesystem("tmpfs", &[("mode", "0755"), ("size", "4k")], attributes).at(
+            "make file system",
+            "tmpfs",
+            STATUS,
+        )?;
+        rustix::fs::mkdirat(&cover, "cgroup", Mode::from_raw_mode(0o755)).at(
+            "make directory",
+            "/sys/fs/cgroup",
+            STATUS,
+        )?;
+        let place = mounts::place(root, "sys/fs").at("open", "/sys/fs", STATUS)?;
+        mounts::attach(&cover, place).at("mount", "/sys/fs", STATUS)?;
+        sys::set_attributes(&cover, sys::Attributes::READ_ONLY, false).at(
+            "make read-only",
+            "/sys/fs",
+            STATUS,
+        )?;
+    }
+    if !spec.own_cgroup {
+        return Ok(());
+    }
     let place = match mounts::place(root, "sys/fs/cgroup") {
         Ok(place) => place,
         Err(Errno::NOENT) => return Ok(()),
