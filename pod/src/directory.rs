@@ -49,6 +49,16 @@ impl PodDir {
     /// # Errors
     /// Where the directory cannot be made, locked or moved.
     pub fn create(data: &Path) -> Result<(PodDir, Lock)> {
+        loop {
+            match PodDir::try_create(data) {
+                // A collector was faster than our lock and took it for one that was left behind.
+                Err(Error::Gone(_)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn try_create(data: &Path) -> Result<(PodDir, Lock)> {
         let mut pod = PodDir::new(data, Place::Embryo, &uuid::Uuid::new_v4().to_string());
         let mode = Mode::from_raw_mode(0o750);
         if let Err(error) = rustix::fs::mkdir(pod.path(), mode) {
@@ -58,7 +68,7 @@ impl PodDir {
             PodDir::make_places(data)?;
             rustix::fs::mkdir(pod.path(), mode).map_err(io_error("make directory", &pod.path()))?;
         }
-        let lock = Lock::wait(&pod.path(), Kind::Exclusive)?;
+        let lock = pod.lock()?;
         pod.move_to(Place::Prepare)?;
         Ok((pod, lock))
     }

@@ -14,9 +14,6 @@ use crate::{
     pod::{duration, remove},
 };
 
-/// For so long a pod that was just made may be without its lock.
-const EMBRYO: Duration = Duration::from_secs(60);
-
 /// Garbage collect rkt pods no longer in use.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -57,9 +54,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         report(sweep(&pod, global), global);
     }
     for pod in lookup::all(&global.dir, &[Place::Garbage, Place::Embryo])? {
-        if pod.place() != Place::Embryo || age(&pod).is_some_and(|age| age >= EMBRYO) {
-            report(sweep(&pod, global), global);
-        }
+        report(sweep(&pod, global), global);
     }
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! Configuration: directories of JSON files, each layer overriding the one before (vendor, administrator, user).
 
 mod insecure;
+mod kinds;
 
 use std::{
     fs, io,
@@ -8,9 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 pub(crate) use insecure::InsecureOptions;
+use kinds::Setting;
 
 /// Kinds that a subdirectory may hold.
 const KINDS: [(&str, &[&str]); 3] =
@@ -25,23 +26,25 @@ pub(crate) fn data_directory(layers: &[PathBuf]) -> Result<Option<PathBuf>> {
     Ok(data)
 }
 
-/// Reads one layer. A missing one is fine.
+/// Reads one layer. A missing one is fine. Within a layer nothing may be said twice.
 fn read_layer(layer: &Path) -> Result<Option<PathBuf>> {
-    let mut data = None;
-    for (subdirectory, kinds) in KINDS {
+    let mut settings: Vec<Setting> = Vec::new();
+    for (subdirectory, allowed) in KINDS {
         for path in files(&layer.join(subdirectory))? {
-            let found =
-                read_file(&path, kinds).with_context(|| format!("configuration {}", path.display()))?;
-            match (found, &data) {
-                (Some(_), Some(_)) => {
-                    bail!("configuration {}: data directory is already specified", path.display())
+            let shown = || format!("configuration {}", path.display());
+            let text = fs::read(&path).with_context(shown)?;
+            for setting in kinds::parse(&text, allowed).with_context(shown)? {
+                if settings.iter().any(|earlier| earlier.conflicts(&setting)) {
+                    bail!("{}: {} is already specified", shown(), setting.describe());
                 }
-                (Some(directory), None) => data = Some(directory),
-                (None, _) => {}
+                settings.push(setting);
             }
         }
     }
-    Ok(data)
+    Ok(settings.into_iter().find_map(|setting| match setting {
+        Setting::Data(path) => Some(PathBuf::from(path)),
+        _ => None,
+    }))
 }
 
 /// The regular `.json` files in a directory, in the order of their names.
@@ -61,29 +64,6 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Checks a file and returns the data directory that it names.
-fn read_file(path: &Path, kinds: &[&str]) -> Result<Option<PathBuf>> {
-    let value: Value = serde_json::from_slice(&fs::read(path)?).context("not valid JSON")?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str);
-    let kind = text("rktKind").context("rktKind is missing")?;
-    let version = text("rktVersion").context("rktVersion is missing")?;
-    if !kinds.contains(&kind) {
-        bail!("rktKind {kind:?} does not belong here (must be one of: {kinds:?})");
-    }
-    if version != "v1" {
-        bail!("no parser for rktKind {kind:?}, rktVersion {version:?}");
-    }
-    if kind != "paths" {
-        return Ok(None);
-    }
-    for name in ["data", "stage1-images"] {
-        if text(name).is_some_and(|path| !Path::new(path).is_absolute()) {
-            bail!("{name} must be an absolute path");
-        }
-    }
-    Ok(text("data").map(PathBuf::from))
 }
 
 #[cfg(test)]
@@ -107,16 +87,28 @@ mod tests {
         let missing = directory.path().join("missing");
         assert_eq!(data_directory(&[vendor.clone(), missing]).unwrap(), Some("/vendor".into()));
         assert_eq!(data_directory(&[vendor, local]).unwrap(), Some("/local".into()));
-        for (name, text) in [
-            ("relative", paths("data")),
-            ("kind", r#"{"rktKind":"auth","rktVersion":"v1"}"#.to_owned()),
-            ("version", r#"{"rktKind":"paths","rktVersion":"v2"}"#.to_owned()),
-            ("syntax", "{".to_owned()),
-        ] {
+        for (name, text) in
+            [("relative", paths("data")), ("kind", r#"{"rktKind":"auth","rktVersion":"v1"}"#.to_owned())]
+        {
             let error = data_directory(&[layer(name, &[("x.json", &text)])]).unwrap_err();
             assert!(format!("{error:#}").contains("x.json"), "{error:#}");
         }
         let twice = layer("twice", &[("a.json", &paths("/a")), ("b.json", &paths("/b"))]);
-        assert!(data_directory(&[twice]).is_err());
+        let error = data_directory(&[twice]).unwrap_err().to_string();
+        assert!(error.contains("b.json: data directory is already specified"), "{error}");
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(data_directory(&[file]).is_err());
+    }
+
+    #[test]
+    fn only_regular_json_files_directly_in_the_directory_are_read() {
+        let layer = tempfile::tempdir().unwrap();
+        let subdirectory = layer.path().join("auth.d");
+        fs::create_dir_all(subdirectory.join("below.json")).unwrap();
+        fs::write(subdirectory.join("note.txt"), "no JSON").unwrap();
+        fs::write(layer.path().join("elsewhere"), "no JSON").unwrap();
+        std::os::unix::fs::symlink("../elsewhere", subdirectory.join("link.json")).unwrap();
+        assert_eq!(data_directory(&[layer.path().to_owned()]).unwrap(), None);
     }
 }
