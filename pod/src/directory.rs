@@ -99,9 +99,18 @@ impl PodDir {
                 *self = target;
                 Ok(())
             }
+            // Another directory of places than our own make: one may be missing.
+            Err(rustix::io::Errno::NOENT) if self.path().is_dir() && !target.place_exists() => {
+                make_directory(&self.pods.join(place.directory()), 0o750)?;
+                self.move_to(place)
+            }
             Err(rustix::io::Errno::NOENT) => Err(Error::Gone(self.uuid.clone())),
             Err(errno) => Err(io_error("move", &self.path())(errno)),
         }
+    }
+
+    fn place_exists(&self) -> bool {
+        self.pods.join(self.place.directory()).is_dir()
     }
 
     /// Takes the pod's exclusive lock without waiting; `None` where another process has it.
@@ -224,6 +233,7 @@ mod tests {
     fn a_pod_that_moved_is_gone() {
         let data = tempfile::tempdir().unwrap();
         let (pod, _lock) = PodDir::create(data.path()).unwrap();
+        fs::remove_dir(data.path().join("pods/garbage")).unwrap();
         pod.clone().move_to(Place::Garbage).unwrap();
         assert!(matches!(pod.state(), Err(Error::Gone(_))));
         assert!(matches!(pod.clone().move_to(Place::Run), Err(Error::Gone(_))));

@@ -49,6 +49,7 @@ pub fn by_prefix(data: &Path, prefix: &str) -> Result<PodDir> {
     }
     if is_uuid(&wanted)
         && let Some(pod) = by_uuid(data, &wanted)
+        && Place::VISIBLE.contains(&pod.place())
     {
         return Ok(pod);
     }

@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, ErrorKind, Read},
+    path::PathBuf,
     process::{Command, Stdio},
     thread::sleep,
     time::Duration,
@@ -55,13 +56,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         LogSink::None => {
             bail!("pod {} is interactive: its output went to its terminal", description.pod.uuid())
         }
-        LogSink::Files => files(&description.pod, &apps, description.apps().len() > 1, args.follow),
+        LogSink::Files => files(&description.pod, &apps, args.follow),
     }
 }
 
 /// Has journalctl read: the journal's own reader knows its formats, and how to follow it.
 fn journal(description: &Description, args: &Args) -> Result<u8> {
-    let prefixed = description.apps().len() > 1;
+    let prefixed = args.app.is_none() && description.apps().len() > 1;
     let mut command = Command::new("/usr/bin/journalctl");
     // Nothing of the caller's makes it load, run or read something else.
     command.env_clear();
@@ -127,24 +128,47 @@ fn show_entries(entries: impl Read, prefixed: bool) -> Result<()> {
 /// An app's log file and how far we are in it.
 struct Log {
     name: String,
-    reader: BufReader<File>,
+    path: PathBuf,
+    /// None as long as there is no file: the app was not started yet, or never was.
+    reader: Option<BufReader<File>>,
     partial: Vec<u8>,
+    /// Whether what was shown last is a part of a line, that goes on.
+    within: bool,
 }
 
-fn files(pod: &PodDir, apps: &[String], prefixed: bool, follow: bool) -> Result<u8> {
-    let open = |name: &String| {
-        let path = pod.path().join(layout::app_log(name));
-        let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        Ok(Log { name: name.clone(), reader: BufReader::new(file), partial: Vec::new() })
+impl Log {
+    /// Opens the file where there is one now.
+    fn reader(&mut self) -> Result<Option<&mut BufReader<File>>> {
+        if self.reader.is_none() {
+            self.reader = match File::open(&self.path) {
+                Ok(file) => Some(BufReader::new(file)),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(error).with_context(|| format!("open {}", self.path.display())),
+            };
+        }
+        Ok(self.reader.as_mut())
+    }
+}
+
+fn files(pod: &PodDir, apps: &[String], follow: bool) -> Result<u8> {
+    let prefixed = apps.len() > 1;
+    let log = |name: &String| Log {
+        name: name.clone(),
+        path: pod.path().join(layout::app_log(name)),
+        reader: None,
+        partial: Vec::new(),
+        within: false,
     };
-    let mut logs = apps.iter().map(open).collect::<Result<Vec<Log>>>()?;
+    let mut logs: Vec<Log> = apps.iter().map(log).collect();
     loop {
         // Asked before reading: what was written until then is read.
         let runs = follow && pod.state().is_ok_and(|state| state == State::Running);
         let lines = pending(&mut logs)?;
         for (_, index, text) in &lines {
+            let log = &mut logs[*index];
+            let starts = !std::mem::replace(&mut log.within, !text.ends_with(b"\n"));
             let mut line =
-                if prefixed { format!("{}: ", logs[*index].name).into_bytes() } else { Vec::new() };
+                if prefixed && starts { format!("{}: ", log.name).into_bytes() } else { Vec::new() };
             line.extend_from_slice(text);
             output::print(&line)?;
         }
@@ -163,9 +187,11 @@ fn pending(logs: &mut [Log]) -> Result<Vec<Message>> {
     let mut lines = Vec::new();
     for (index, log) in logs.iter_mut().enumerate() {
         loop {
-            log.reader
-                .read_until(b'\n', &mut log.partial)
-                .with_context(|| format!("read the log of app {:?}", log.name))?;
+            let mut partial = std::mem::take(&mut log.partial);
+            let Some(reader) = log.reader()? else { break };
+            let read = reader.read_until(b'\n', &mut partial);
+            log.partial = partial;
+            read.with_context(|| format!("read the log of app {:?}", log.name))?;
             if log.partial.last() != Some(&b'\n') {
                 break;
             }

@@ -26,7 +26,7 @@ fn whole_chain(error: &anyhow::Error) -> String {
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        let text = cause.to_string();
+        let text = without_number(cause.to_string());
         if line.is_empty() {
             line = text;
         } else if !line.ends_with(&text) {
@@ -34,6 +34,16 @@ fn one_line(error: &anyhow::Error) -> String {
         }
     }
     line.replace('\n', " ")
+}
+
+/// What the system says of an error, without the error's number.
+fn without_number(mut text: String) -> String {
+    while let Some(start) = text.find(" (os error ")
+        && let Some(length) = text[start..].find(')')
+    {
+        text.replace_range(start..=start + length, "");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -51,5 +61,7 @@ mod tests {
         let error = anyhow!("no such file").context("open x: no such file").context("fetch");
         assert_eq!(super::one_line(&error), "fetch: open x: no such file");
         assert_eq!(super::one_line(&anyhow!("two\nlines")), "two lines");
+        let error = std::io::Error::from_raw_os_error(2);
+        assert_eq!(super::one_line(&anyhow!(error).context("x")), "x: No such file or directory");
     }
 }

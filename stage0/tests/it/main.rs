@@ -1,0 +1,6 @@
+//! `rkt` through its command line, where no pod need run: usage, exit statuses, and what is shown of and done to pods
+//! whose directories are made by hand.
+
+mod pods;
+mod support;
+mod usage;
