@@ -8,7 +8,11 @@ use std::{
 
 use sha2::{Digest, Sha512};
 
-use super::{AciError, Compression, Entry, EntryKind, Limits, check::Checker, compression::Encoder};
+use super::{
+    AciError, Compression, Entry, EntryKind, Limits,
+    check::{Checker, clean},
+    compression::Encoder,
+};
 use crate::types::ImageId;
 
 /// Why an archive could not be written.
@@ -26,6 +30,7 @@ pub enum WriteError {
 pub struct ArchiveWriter<'a, W: Write> {
     tar: tar::Builder<Hashing<Encoder<W>>>,
     checker: Checker<'a>,
+    limits: &'a Limits,
 }
 
 impl<W: Write> std::fmt::Debug for ArchiveWriter<'_, W> {
@@ -44,6 +49,7 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
         Ok(ArchiveWriter {
             tar: tar::Builder::new(Hashing { output: encoder, hash: Sha512::new() }),
             checker: Checker::new(limits),
+            limits,
         })
     }
 
@@ -52,6 +58,11 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
     /// # Errors
     /// Where the entry breaks a rule, the content is shorter, or reading or writing fails.
     pub fn add(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), WriteError> {
+        let name = entry.path.as_os_str().as_bytes();
+        if clean(name, self.limits)?.as_os_str().as_bytes() != name {
+            let (name, rule) = (entry.path.display().to_string(), "the name is not clean".to_owned());
+            return Err(AciError::Entry { name, rule }.into());
+        }
         self.checker.check(entry)?;
         let mut header = tar::Header::new_ustar();
         let mut records: Vec<(String, Vec<u8>)> = Vec::new();
