@@ -148,20 +148,3 @@ fn case_36_without_a_bus_auto_takes_direct_and_systemd_is_refused() {
         without_bus("--supervisor=systemd").exits(254).stderr_has("systemd");
     }
 }
-
-#[test]
-fn case_36_without_machined_the_pod_runs_unregistered_and_says_so() {
-    let rkt = Rkt::new();
-    if rkt.launcher() == Launcher::Direct {
-        return;
-    }
-    // A second machine of the same name cannot be, and is as good as a machined that refuses: here it is masked.
-    let image = rkt.image("web", |image| image.sh("echo ran"));
-    let masked = "systemd-machined.service";
-    run(Command::new("systemctl").args(["mask", "--runtime", "--now", masked])).success();
-    let end = rkt.run_pod(args![&image]);
-    run(Command::new("systemctl").args(["unmask", "--runtime", masked])).success();
-    end.success().stdout_is("ran\n");
-    let status = rkt.rkt(["status", &rkt.only_pod()]).success();
-    assert!(status.stdout.contains("machine"), "the reason is shown\n{status:?}");
-}
