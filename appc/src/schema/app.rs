@@ -167,7 +167,7 @@ impl App {
         match self.environment.iter_mut().find(|variable| variable.name == name) {
             Some(variable) => value.clone_into(&mut variable.value),
             None => {
-                self.environment.push(EnvironmentVariable { name: name.to_owned(), value: value.to_owned() })
+                self.environment.push(EnvironmentVariable { name: name.to_owned(), value: value.to_owned() });
             }
         }
         Ok(())

@@ -103,8 +103,11 @@ pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
     record
 }
 
+/// Entries, each with its content.
+pub type Contents = Vec<(Entry, Vec<u8>)>;
+
 /// What an archive has, as its reader sees it.
-pub fn contents(bytes: &[u8]) -> Result<(Archive, Vec<(Entry, Vec<u8>)>), ReadError<io::Error>> {
+pub fn contents(bytes: &[u8]) -> Result<(Archive, Contents), ReadError<io::Error>> {
     let mut seen = Vec::new();
     let archive = read(bytes, &Limits::default(), &mut |entry, content| {
         let mut text = Vec::new();

@@ -42,7 +42,7 @@ enum Command {
     #[command(args_override_self = true)]
     Discover(discover::Args),
     #[command(args_override_self = true)]
-    PatchManifest(patch_manifest::Args),
+    PatchManifest(Box<patch_manifest::Args>),
     #[command(args_override_self = true)]
     Validate(validate::Args),
     /// Print the version and exit
