@@ -1,5 +1,7 @@
 //! The pod manifest that `run` makes of its arguments.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use appc::{
     isolator::Isolator,
@@ -86,6 +88,19 @@ pub(crate) fn generate(pod: &PodOptions, apps: &[(AppOptions, &AppImage)]) -> Re
     })
 }
 
+/// Refuses mounts of volumes that nobody declares.
+pub(crate) fn check_mounts(manifest: &PodManifest) -> Result<()> {
+    for app in &manifest.apps {
+        for mount in app.mounts.iter().filter(|mount| mount.app_volume.is_none()) {
+            if !manifest.volumes.iter().any(|volume| volume.name == mount.volume) {
+                let (name, path, volume) = (app.name.as_str(), &mount.path, mount.volume.as_str());
+                bail!("app {name:?}: dangling mount point {path:?}: volume {volume:?} not found");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Refuses an image for another machine.
 pub(crate) fn check_platform(image: &AppImage) -> Result<()> {
     let manifest = appc::schema::ImageManifest::from_slice(&image.manifest)?;
@@ -142,7 +157,10 @@ fn runtime_app(pod: &PodOptions, options: &AppOptions, image: &AppImage) -> Resu
 fn mounts(pod: &PodOptions, options: &AppOptions) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for mount in options.mounts.iter().chain(&pod.mounts) {
-        if !mounts.iter().any(|earlier| earlier.path == mount.path) {
+        // Paths are compared by what they name: doubled slashes and single dots say nothing.
+        let same =
+            |earlier: &Mount| Path::new(&earlier.path).components().eq(Path::new(&mount.path).components());
+        if !mounts.iter().any(same) {
             mounts.push(mount.clone());
         }
     }
@@ -224,6 +242,111 @@ impl CloneIntoSome for Option<String> {
     fn clone_into_some(&self, target: &mut String) {
         if let Some(value) = self {
             target.clone_from(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn app() -> App {
+        let mut app = App {
+            exec: vec!["/bin/app".to_owned(), "--own".to_owned()],
+            user: "0".to_owned(),
+            group: "0".to_owned(),
+            ..App::default()
+        };
+        for name in ["A", "B", "C"] {
+            app.set_variable(name, "image").unwrap();
+        }
+        app
+    }
+
+    #[test]
+    fn arguments_follow_the_image_s_own_unless_the_command_is_another() {
+        for (exec, arguments, want) in [
+            (None, None, &["/bin/app", "--own"][..]),
+            (None, Some(vec!["x"]), &["/bin/app", "--own", "x"]),
+            (Some("/sh"), None, &["/sh"]),
+            (Some("/sh"), Some(vec!["-c", ""]), &["/sh", "-c", ""]),
+        ] {
+            let options = AppOptions {
+                exec: exec.map(str::to_owned),
+                arguments: arguments.map(|list| list.into_iter().map(str::to_owned).collect()),
+                ..AppOptions::default()
+            };
+            assert_eq!(adapt(app(), &PodOptions::default(), &options).unwrap().exec, want);
+        }
+    }
+
+    #[test]
+    fn variables_of_the_pod_win_over_the_app_s_over_the_image_s() {
+        let pod = PodOptions {
+            inherited: pairs(&[
+                ("A", "inherited"),
+                ("NEW", "inherited"),
+                ("SET", "inherited"),
+                ("1=", "bad"),
+            ]),
+            environment: pairs(&[("C", "set"), ("SET", "set")]),
+            ..PodOptions::default()
+        };
+        let options =
+            AppOptions { environment: pairs(&[("B", "app"), ("C", "app")]), ..AppOptions::default() };
+        let app = adapt(app(), &pod, &options).unwrap();
+        for (name, want) in [("A", "image"), ("B", "app"), ("C", "set"), ("NEW", "inherited"), ("SET", "set")]
+        {
+            assert_eq!(app.variable(name), Some(want), "{name}");
+        }
+        assert_eq!(app.environment.len(), 5);
+    }
+
+    #[test]
+    fn an_app_s_own_mount_wins_over_that_for_all() {
+        let mount = |volume: &str, path: &str| Mount {
+            volume: volume.parse().unwrap(),
+            path: path.to_owned(),
+            app_volume: None,
+        };
+        let pod =
+            PodOptions { mounts: vec![mount("all", "/a//b/."), mount("all", "/c")], ..PodOptions::default() };
+        let options = AppOptions {
+            mounts: vec![mount("own", "/a/b"), mount("late", "/a/b/")],
+            ..AppOptions::default()
+        };
+        let volumes: Vec<String> =
+            mounts(&pod, &options).iter().map(|mount| mount.volume.to_string()).collect();
+        assert_eq!(volumes, ["own", "all"]);
+    }
+
+    #[test]
+    fn isolators_of_the_command_line_replace_the_image_s() {
+        let mut image = app();
+        let retain = "os/linux/capabilities-retain-set";
+        image.isolators = vec![
+            Isolator::new(retain, json!({"set": ["CAP_KILL"]})).unwrap(),
+            Isolator::new("os/linux/oom-score-adj", json!(1)).unwrap(),
+        ];
+        let options = AppOptions {
+            caps_remove: Some(vec!["CAP_CHOWN".to_owned()]),
+            oom_score_adj: Some(-5),
+            ..AppOptions::default()
+        };
+        let app = adapt(image.clone(), &PodOptions::default(), &options).unwrap();
+        let names: Vec<&str> = app.isolators.iter().map(|isolator| isolator.name.as_str()).collect();
+        assert_eq!(names, ["os/linux/capabilities-remove-set", "os/linux/oom-score-adj"]);
+        for options in [
+            AppOptions { caps_retain: Some(vec![]), caps_remove: Some(vec![]), ..AppOptions::default() },
+            AppOptions { oom_score_adj: Some(1001), ..AppOptions::default() },
+            AppOptions { working_directory: Some("relative".to_owned()), ..AppOptions::default() },
+            AppOptions { environment: pairs(&[("1=", "x")]), ..AppOptions::default() },
+        ] {
+            assert!(adapt(image.clone(), &PodOptions::default(), &options).is_err(), "{options:?}");
         }
     }
 }

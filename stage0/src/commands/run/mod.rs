@@ -329,6 +329,7 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
     if manifest.apps.is_empty() {
         bail!("pod must contain at least one application");
     }
+    manifest::check_mounts(&manifest)?;
     let mut images = Vec::new();
     for app in &manifest.apps {
         let name = app.name.as_str();
@@ -336,6 +337,9 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
         let record = store.by_id(id.as_str()).with_context(|| format!("app {name:?}: image {id}"))?;
         let image = AppImage::new(store, record)?;
         manifest::check_platform(&image).with_context(|| format!("app {name:?}"))?;
+        if app.app.is_none() && store.manifest(&image.record)?.app.is_none() {
+            bail!("app {name:?}: neither the pod manifest nor its image says what to execute");
+        }
         images.push(image);
     }
     Ok((manifest, images))
