@@ -6,6 +6,8 @@
 
 pub mod aci;
 pub mod discovery;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod isolator;
 mod json;
 pub mod schema;
