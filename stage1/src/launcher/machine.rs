@@ -65,11 +65,14 @@ fn uuid_bytes(uuid: &str) -> Vec<u8> {
 /// The system service that a process with this `/proc/<pid>/cgroup` belongs to. Services of a user's own manager do
 /// not count: machined cannot register against them.
 fn own_service(cgroups: &str) -> Option<String> {
-    let path = cgroups.lines().find_map(|line| {
-        line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|(_, path)| path))
-    })?;
-    let unit = Path::new(path)
-        .components()
+    let path_of = |line| -> Option<&str> {
+        let line: &str = line;
+        line.strip_prefix("0::").or_else(|| Some(line.split_once(":name=systemd:")?.1))
+    };
+    let unit = cgroups
+        .lines()
+        .filter_map(path_of)
+        .flat_map(|path| Path::new(path).components())
         .filter_map(|part| part.as_os_str().to_str())
         .find(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
     (unit.ends_with(".service") && !unit.starts_with("user@")).then(|| unit.to_owned())
@@ -87,6 +90,7 @@ mod tests {
             ("0::/user.slice/user-0.slice/session-1.scope\n", None),
             ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n", None),
             ("1:name=systemd:/system.slice/web.service\n", Some("web.service")),
+            ("9:name=systemd:/\n0::/system.slice/web.service\n", Some("web.service")),
             ("0::/\n", None),
             ("", None),
         ];

@@ -329,13 +329,11 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = write_status(self.pod, &app.name, status) {
             output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
         }
-        // Who ends because we asked did not fail, unless it says so with a status of its own.
-        let by_us = self.stop.is_some() && matches!(status, 137 | 143);
-        if status != 0 && !stopped && !by_us && self.exit.is_none() {
-            self.exit = Some(status);
-        }
-        if status != 0 && !stopped && self.stop.is_none() {
-            self.stop = Some(Stop { current: None });
+        // Who dies of the signal that was meant to stop it did not fail; who says something else did.
+        let excused = (stopped || self.stop.is_some()) && matches!(status, 137 | 143);
+        if status != 0 && !excused {
+            self.exit.get_or_insert(status);
+            self.stop.get_or_insert(Stop { current: None });
         }
         self.stop_next();
     }

@@ -83,6 +83,8 @@ pub(super) fn pod(spec: &AppSpec, descriptors: &Descriptors, control: &OwnedFd) 
     match sys::fork(true).at("enter", "the pod's PID namespace", exit::NAMESPACE)? {
         Fork::Child => Ok(Role::App(Word(Some(word)))),
         Fork::Parent(app) => {
+            // So that a word to a process that is gone is an error.
+            drop(word);
             let pid = app.as_raw_nonzero().get().unsigned_abs();
             report(control, &Report::Started { pid });
             announce(&systemd, app)?;
