@@ -59,7 +59,9 @@ pub(crate) fn gc() -> Result<u8> {
     }
     match this_pod(&uuid)?.runtime_state() {
         Ok(state) if state.supervisor == Supervisor::Systemd => stop_units(&state, &uuid),
-        _ => Ok(0),
+        Ok(_) => Ok(0),
+        // It died before it could say how it runs.
+        Err(_) => stop_units(&RuntimeState::default(), &uuid),
     }
 }
 
@@ -142,7 +144,8 @@ fn stop_units(state: &RuntimeState, uuid: &str) -> Result<u8> {
     let prefix = app_unit(uuid, "");
     let prefix = prefix.trim_end_matches(".service");
     let units = state.units.iter().filter(|unit| unit.starts_with(prefix)).cloned();
-    let names: Vec<String> = units.chain([launcher::pod_slice(uuid)]).collect();
+    let names: Vec<String> =
+        units.chain([launcher::pod_slice(uuid), launcher::machine_scope(uuid)]).collect();
     if launcher::Connecting::start().is_err() {
         return Ok(0);
     }

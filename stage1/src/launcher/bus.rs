@@ -17,7 +17,7 @@ use rustix::event::EventfdFlags;
 use zbus::{Connection, Message, MessageStream, message};
 
 /// How long the bus, or a service on it, may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where systemd says that it is the service manager (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";

@@ -48,7 +48,12 @@ pub(crate) fn register(bus: &Bus, pod: &Pod, init: &Init) -> Result<String> {
     let description = format!("rkt pod {}", pod.uuid);
     let properties: [(&str, Variant<'_>); 1] = [("Description", description.as_str().into())];
     bus.call(method, &(&name, &id, "rkt", "container", leader, &root, &properties[..])).map_err(told)?;
-    Ok(format!("machine-{}.scope", escape_dashes(&name)))
+    Ok(scope(&pod.uuid))
+}
+
+/// The scope that machined makes for a pod that is not in a service.
+pub(crate) fn scope(uuid: &str) -> String {
+    format!("machine-{}.scope", escape_dashes(&name(uuid)))
 }
 
 /// Ends the registration. Does not wait: machined takes our message before that of anybody who asks later.

@@ -267,6 +267,14 @@ impl Launcher for Systemd {
         {
             errors.push(error);
         }
+        // Normally it ends with init. Where init died before it was in it, nothing else would end it.
+        let scope = machine::scope(&self.uuid);
+        if self.machine_unit.as_deref().is_none_or(|unit| unit == scope) {
+            let stop = Method { name: "StopUnit", ..MANAGER };
+            if let Err(error) = self.bus.send(stop, &(scope.as_str(), "replace")) {
+                errors.push(error.context("stop the machine's scope"));
+            }
+        }
         errors
     }
 }

@@ -330,7 +330,8 @@ impl<'a> Supervisor<'a> {
             output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
         }
         // Who dies of the signal that was meant to stop it did not fail; who says something else did.
-        let excused = (stopped || self.stop.is_some()) && matches!(status, 137 | 143);
+        let meant = self.stop.is_some() || (stopped && self.init_gone.is_none());
+        let excused = meant && matches!(status, 137 | 143);
         if status != 0 && !excused {
             self.exit.get_or_insert(status);
             self.stop.get_or_insert(Stop { current: None });

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    io::IoSlice,
+    io::{Errno, IoSlice},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
     pipe::PipeFlags,
     process::Pid,
@@ -36,6 +36,9 @@ use crate::{
 
 /// How long systemd may take to read a message, in seconds.
 const PATIENCE: i64 = 20;
+
+/// The exit status of a process that was killed.
+const KILLED: u8 = 128 + 9;
 
 /// Which process we are now.
 #[derive(Debug)]
@@ -88,8 +91,12 @@ pub(super) fn pod(spec: &AppSpec, descriptors: &Descriptors, control: &OwnedFd) 
             let pid = app.as_raw_nonzero().get().unsigned_abs();
             report(control, &Report::Started { pid });
             announce(&systemd, app)?;
-            rustix::io::write(&tell, &[1]).at("tell", "the app", exit::FDS)?;
-            Ok(Role::Herald(0))
+            match rustix::io::write(&tell, &[1]) {
+                Ok(_) => Ok(Role::Herald(0)),
+                // It is dead: it has said why, or was killed with the pod.
+                Err(Errno::PIPE) => Ok(Role::Herald(KILLED)),
+                Err(errno) => Err(errno).at("tell", "the app", exit::FDS),
+            }
         }
     }
 }
