@@ -14,7 +14,34 @@ use rustix::{
 };
 
 /// Nothing in an image leads out of it, and no link of procfs leads anywhere.
-pub const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// How often a path is looked up anew. Each time something else on the machine was mounted or renamed meanwhile.
+const MAX_LOOKUPS: u32 = 10_000;
+
+/// Opens a path in `root`, which leads nowhere out of it; `resolve` may forbid more.
+///
+/// A `..` on the way makes the kernel give up (`EAGAIN`) whenever anything is mounted or renamed at the same moment,
+/// anywhere: it could not be sure that the path stays inside. Then it is looked up again.
+///
+/// # Errors
+/// What openat2(2) says.
+pub fn open_in_root(
+    root: impl AsFd,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd> {
+    let (root, path, flags) = (root.as_fd(), path.as_ref(), flags | OFlags::CLOEXEC);
+    let look = || rustix::fs::openat2(root, path, flags, Mode::empty(), IN_ROOT | resolve);
+    for _ in 1..MAX_LOOKUPS {
+        match look() {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    look()
+}
 
 /// A new file system, mounted nowhere yet. Options without a value are flags.
 ///
@@ -59,8 +86,7 @@ pub fn attach(mount: impl AsFd, place: impl AsFd) -> Result<()> {
 /// # Errors
 /// `ELOOP` where one is.
 pub fn place(root: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, path.as_ref(), flags, Mode::empty(), IN_ROOT | ResolveFlags::NO_SYMLINKS)
+    open_in_root(root, path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)
 }
 
 /// Opens a directory in `root` to mount on; it is made (mode 0755) where it is missing.
@@ -69,9 +95,8 @@ pub fn place(root: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd> {
 /// `ELOOP` where it is a link, `ENOTDIR` where it is no directory.
 pub fn directory(root: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd> {
     let (root, path) = (root.as_fd(), path.as_ref());
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = IN_ROOT | ResolveFlags::NO_SYMLINKS;
-    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+    let open = || open_in_root(root, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS);
+    match open() {
         Err(Errno::NOENT) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let name = path.file_name().ok_or(Errno::INVAL)?;
@@ -82,7 +107,7 @@ pub fn directory(root: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd> {
                 None => rustix::fs::mkdirat(root, name, Mode::from_raw_mode(0o755)),
             };
             match made {
-                Ok(()) | Err(Errno::EXIST) => rustix::fs::openat2(root, path, flags, Mode::empty(), resolve),
+                Ok(()) | Err(Errno::EXIST) => open(),
                 Err(errno) => Err(errno),
             }
         }

@@ -8,11 +8,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags},
+    fs::{FileType, OFlags, ResolveFlags},
     io::Errno,
 };
 
-use crate::mounts::IN_ROOT;
+use crate::mounts;
 
 /// Largest passwd or group file that is read, in bytes.
 const MAX_FILE: u64 = 8 << 20;
@@ -20,8 +20,8 @@ const MAX_FILE: u64 = 8 << 20;
 /// Reads a regular file inside `root`, or nothing where there is none. Links lead to places in the root only, and
 /// nothing that would make us wait, like a pipe, is opened.
 pub(super) fn read(root: &OwnedFd, path: &str) -> Result<Vec<u8>, String> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), IN_ROOT) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match mounts::open_in_root(root, path, flags, ResolveFlags::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(Vec::new()),
         Err(errno) => return Err(crate::failure::words(errno)),
@@ -55,9 +55,9 @@ pub(super) fn id_of(content: &[u8], name: &str) -> Option<u32> {
 
 /// The owner and group of a file inside `root`, not of what it links to.
 pub(super) fn owner(root: &OwnedFd, path: &str) -> Result<(u32, u32), Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
     let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-    let file = rustix::fs::openat2(root, path, flags, Mode::empty(), IN_ROOT)?;
+    let file = mounts::open_in_root(root, path, flags, ResolveFlags::empty())?;
     let stat = rustix::fs::fstat(&file)?;
     Ok((stat.st_uid, stat.st_gid))
 }

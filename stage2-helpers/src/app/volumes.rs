@@ -10,14 +10,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags},
+    fs::{FileType, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 
 use crate::{
     control::exit,
     failure::{At, Result, failure},
-    mounts::{self, IN_ROOT},
+    mounts,
     spec::{AppSpec, Mount},
     sys,
 };
@@ -53,8 +53,7 @@ pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, sources: &[OwnedFd]) -> 
 /// Opens the target, which is made where it is missing. Links in the image lead to other places in the image only, also
 /// where what they lead to is still to be made.
 fn target(root: &OwnedFd, mount: &Mount, is_directory: bool) -> rustix::io::Result<OwnedFd> {
-    let open =
-        |path: &Path| rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), IN_ROOT);
+    let open = |path: &Path| mounts::open_in_root(root, path, OFlags::PATH, ResolveFlags::empty());
     let mut path = PathBuf::from(&mount.target);
     let mut links = 0;
     'again: loop {
