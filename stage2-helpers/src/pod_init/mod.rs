@@ -27,13 +27,13 @@ struct Options {
     loopback: bool,
 }
 
-/// Runs until stage1 kills it. Returns only where the namespaces cannot be made ready.
+/// Runs until stage1 kills it or lets go of it. Returns otherwise where the namespaces cannot be made ready.
 pub fn main() -> u8 {
     let Ok(control) = sys::inherited(4) else { return 254 };
     match prepare(&control) {
-        Ok(()) => {
+        Ok(signals) => {
             say(&control, b"R");
-            serve(&control)
+            serve(&control, &signals)
         }
         Err(failure) => {
             say(&control, &serde_json::to_vec(&failure).unwrap_or_default());
@@ -48,11 +48,14 @@ fn say(control: &OwnedFd, message: &[u8]) {
     }
 }
 
-fn prepare(control: &OwnedFd) -> Result<()> {
+/// Returns where signals are read from.
+fn prepare(control: &OwnedFd) -> Result<OwnedFd> {
     let options = parse(std::env::args().skip(1))?;
     let root = sys::inherited(3).at("take over", "the pod's root", exit::FDS)?;
     sys::close_from(5).at("close", "descriptors", exit::FDS)?;
     sys::block_signals().at("block", "signals", exit::FDS)?;
+    // The pod's directories are for all to enter, whatever the umask of who started it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     die_with_parent(control)?;
     // A page for a huge page's price is a bad deal for a process that holds a few kilobytes.
     rustix::thread::disable_transparent_huge_pages(true).at(
@@ -72,7 +75,9 @@ fn prepare(control: &OwnedFd) -> Result<()> {
         socket.and_then(sys::loopback_up).at("bring up", "the loopback interface", exit::NAMESPACE)?;
     }
     build_root(&root)?;
-    give_up_privileges()
+    let signals = sys::signal_descriptor().at("receive", "signals", exit::FDS)?;
+    give_up_privileges()?;
+    Ok(signals)
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
@@ -152,18 +157,26 @@ fn give_up_privileges() -> Result<()> {
     )
 }
 
-/// Reaps, and tells stage1 when somebody wants the pod's end.
-fn serve(control: &OwnedFd) -> u8 {
+/// Reaps, and tells stage1 when somebody wants the pod's end, for as long as stage1 holds its end of the socket.
+fn serve(control: &OwnedFd, signals: &OwnedFd) -> u8 {
     // machined: halt, poweroff, reboot, kexec.
     let realtime = sys::first_realtime_signal();
     let wants_end = |signal| {
         matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGPWR)
             || (realtime + 3..=realtime + 6).contains(&signal)
     };
+    let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(control, PollFlags::empty())];
     loop {
-        match sys::wait_signal() {
-            Some(libc::SIGCHLD) => while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {},
-            Some(signal) if wants_end(signal) => say(control, b"P"),
+        if rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None)).is_err() {
+            return exit::FDS;
+        }
+        if !fds[1].revents().is_empty() {
+            // stage1 has let go of us; our end is the pod's.
+            return 0;
+        }
+        match sys::read_signal(signals) {
+            Ok(libc::SIGCHLD) => while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {},
+            Ok(signal) if wants_end(signal) => say(control, b"P"),
             _ => {}
         }
     }

@@ -221,8 +221,11 @@ pub fn block_signals() -> io::Result<()> {
 /// Never in practice.
 pub fn reset_signals() -> io::Result<()> {
     for signal in 1..=64 {
-        // SAFETY: sets a default disposition; those that cannot be set (KILL, STOP, the C library's own) stay.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // The C library refuses to touch signals of its own, which a caller may have had ignored all the same. An
+        // all-zero action is the default one.
+        let default = [0_u64; 4];
+        // SAFETY: the kernel's structure is no larger than this. KILL and STOP cannot be set, and stay.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<u64>(), 8) };
     }
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set.
@@ -241,6 +244,34 @@ pub fn wait_signal() -> Option<i32> {
         libc::sigwaitinfo(set.as_ptr(), ptr::null_mut())
     };
     (signal > 0).then_some(signal)
+}
+
+/// A descriptor that is readable when one of the blocked signals has come.
+///
+/// # Errors
+/// What signalfd(2) says.
+pub fn signal_descriptor() -> io::Result<OwnedFd> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the set.
+    let number = unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        check(i64::from(libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC)))?
+    };
+    let number = RawFd::try_from(number).map_err(|_| Errno::BADF)?;
+    // SAFETY: it was just made, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Reads the number of a signal from a [`signal_descriptor`].
+///
+/// # Errors
+/// What read(2) says.
+pub fn read_signal(descriptor: impl AsFd) -> io::Result<i32> {
+    let mut record = [0; size_of::<libc::signalfd_siginfo>()];
+    io::retry_on_intr(|| io::read(&descriptor, &mut record))?;
+    // The number is the record's first field.
+    let [a, b, c, d, ..] = record;
+    Ok(i32::from_ne_bytes([a, b, c, d]))
 }
 
 /// The number of the first real-time signal, which machined counts from.
