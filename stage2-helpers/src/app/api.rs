@@ -46,19 +46,30 @@ pub(super) fn copy_of_terminal(stdin: &OwnedFd) -> Result<OwnedFd> {
     mounts::copy(stdin, "").at("open", "the terminal", exit::STDIN)
 }
 
+/// The mounted file systems of the kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    /// `/proc`.
+    pub(super) proc: OwnedFd,
+    /// `/sys`.
+    pub(super) sys: OwnedFd,
+    /// `/dev`.
+    pub(super) dev: OwnedFd,
+}
+
 /// Mounts all of them into `root`.
 pub(super) fn mount_all(
     spec: &AppSpec,
     root: &OwnedFd,
     pod: &OwnedFd,
     console: Option<OwnedFd>,
-) -> Result<()> {
+) -> Result<Kernel> {
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let hidden = quiet | MountAttrFlags::MOUNT_ATTR_NODEV;
-    mount(root, "proc", "proc", &[], hidden, MAGIC_PROC)?;
+    let proc = mount(root, "proc", "proc", &[], hidden, MAGIC_PROC)?;
     let sys_flags = if spec.unprotected_paths { hidden } else { hidden | MountAttrFlags::MOUNT_ATTR_RDONLY };
-    mount(root, "sys", "sysfs", &[], sys_flags, MAGIC_SYSFS)?;
-    own_cgroups(spec, root, hidden)?;
+    let sys = mount(root, "sys", "sysfs", &[], sys_flags, MAGIC_SYSFS)?;
+    own_cgroups(spec, &sys, hidden)?;
     let dev = mount(root, "dev", "tmpfs", &[("mode", "0755"), ("size", "64k")], quiet, MAGIC_TMPFS)?;
     devices(&dev)?;
     if let Some(console) = console {
@@ -75,7 +86,8 @@ pub(super) fn mount_all(
     }
     // Nothing is made in /dev any more, so that no device gets in that was not given.
     sys::set_attributes(&dev, sys::Attributes::READ_ONLY, false).at("make read-only", "/dev", STATUS)?;
-    temporary_directory(root)
+    temporary_directory(root)?;
+    Ok(Kernel { proc, sys, dev })
 }
 
 /// Mounts a new file system onto a directory of the image, which must be one, and checks that it is there.
@@ -113,7 +125,7 @@ fn put(root: &OwnedFd, name: &str, mount: OwnedFd) -> Result<()> {
 }
 
 /// The app's own cgroups, to look at, and nothing else of `/sys/fs`. A kernel without cgroup2 has none to show.
-fn own_cgroups(spec: &AppSpec, root: &OwnedFd, attributes: MountAttrFlags) -> Result<()> {
+fn own_cgroups(spec: &AppSpec, sys: &OwnedFd, attributes: MountAttrFlags) -> Result<()> {
     if !spec.unprotected_paths {
         let cover = mounts::filesystem("tmpfs", &[("mode", "0755"), ("size", "4k")], attributes).at(
             "make file system",
@@ -125,7 +137,7 @@ fn own_cgroups(spec: &AppSpec, root: &OwnedFd, attributes: MountAttrFlags) -> Re
             "/sys/fs/cgroup",
             STATUS,
         )?;
-        let place = mounts::place(root, "sys/fs").at("open", "/sys/fs", STATUS)?;
+        let place = mounts::place(sys, "fs").at("open", "/sys/fs", STATUS)?;
         mounts::attach(&cover, place).at("mount", "/sys/fs", STATUS)?;
         sys::set_attributes(&cover, sys::Attributes::READ_ONLY, false).at(
             "make read-only",
@@ -136,7 +148,7 @@ fn own_cgroups(spec: &AppSpec, root: &OwnedFd, attributes: MountAttrFlags) -> Re
     if !spec.own_cgroup {
         return Ok(());
     }
-    let place = match mounts::place(root, "sys/fs/cgroup") {
+    let place = match mounts::place(sys, "fs/cgroup") {
         Ok(place) => place,
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno).at("open", "/sys/fs/cgroup", STATUS),

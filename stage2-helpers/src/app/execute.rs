@@ -2,7 +2,10 @@
 
 use std::ffi::CString;
 
-use rustix::io::Errno;
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags},
+    io::Errno,
+};
 
 use super::diagnose;
 use crate::{
@@ -29,7 +32,10 @@ pub(super) fn app(spec: &AppSpec, command: &[String]) -> Failure {
     let mut refusal = None;
     for candidate in candidates(name, path) {
         let Ok(file) = CString::new(candidate.as_str()) else { continue };
-        let errno = sys::execute(&file, &argv, &environment);
+        let errno = match through_the_kernel(&candidate) {
+            true => Errno::LOOP,
+            false => sys::execute(&file, &argv, &environment),
+        };
         let is_missing = matches!(errno, Errno::NOENT | Errno::NOTDIR) && !diagnose::exists(&candidate);
         if !is_missing && refusal.is_none() {
             refusal = Some((candidate, errno));
@@ -48,6 +54,13 @@ pub(super) fn app(spec: &AppSpec, command: &[String]) -> Failure {
             exit::EXEC,
         ),
     }
+}
+
+/// Whether the path leads through a link of procfs, by which this program itself, or a file of the host, could be named.
+fn through_the_kernel(path: &str) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).err()
+        == Some(Errno::LOOP)
 }
 
 /// The files that a command's name may mean. One with a slash is a path, others are looked up.

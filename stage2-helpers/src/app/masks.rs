@@ -7,6 +7,7 @@ use rustix::{
     io::Errno,
 };
 
+use super::api::Kernel;
 use crate::{
     control::exit,
     failure::{At, Result},
@@ -42,24 +43,26 @@ const READ_ONLY: [&str; 6] =
     ["proc/asound", "proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
 /// Hides the paths in `root` that this kernel has.
-pub(super) fn protect(root: &OwnedFd, scratch: &OwnedFd) -> Result<()> {
+///
+/// They are found from the file systems themselves, which are ours, rather than by where the image has them.
+pub(super) fn protect(kernel: &Kernel, scratch: &OwnedFd) -> Result<()> {
     rustix::fs::mkdirat(scratch, "empty", Mode::empty()).at(
         "make directory",
         "to hide others with",
         STATUS,
     )?;
     for path in MASKED {
-        let Some(place) = open(root, path)? else { continue };
+        let Some(place) = open(kernel, path)? else { continue };
         let stat = rustix::fs::fstat(&place).at("look at", path, STATUS)?;
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let cover =
-            if is_directory { mounts::copy(scratch, "empty") } else { mounts::copy(root, "dev/null") };
+            if is_directory { mounts::copy(scratch, "empty") } else { mounts::copy(&kernel.dev, "null") };
         let cover = cover.at("hide", path, STATUS)?;
         mounts::attach(&cover, place).at("hide", path, STATUS)?;
         sys::set_attributes(&cover, sys::Attributes::READ_ONLY, false).at("hide", path, STATUS)?;
     }
     for path in READ_ONLY {
-        let Some(place) = open(root, path)? else { continue };
+        let Some(place) = open(kernel, path)? else { continue };
         let copy = mounts::copy(&place, "").at("make read-only", path, STATUS)?;
         mounts::attach(&copy, place).at("make read-only", path, STATUS)?;
         sys::set_attributes(&copy, sys::Attributes::READ_ONLY, false).at("make read-only", path, STATUS)?;
@@ -67,8 +70,13 @@ pub(super) fn protect(root: &OwnedFd, scratch: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn open(root: &OwnedFd, path: &str) -> Result<Option<OwnedFd>> {
-    match mounts::place(root, path) {
+fn open(kernel: &Kernel, path: &'static str) -> Result<Option<OwnedFd>> {
+    let place = match path.split_once('/') {
+        Some(("proc", rest)) => mounts::place(&kernel.proc, rest),
+        Some(("sys", rest)) => mounts::place(&kernel.sys, rest),
+        _ => Err(Errno::INVAL),
+    };
+    match place {
         Ok(place) => Ok(Some(place)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno).at("open", path, STATUS),

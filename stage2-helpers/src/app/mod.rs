@@ -25,18 +25,19 @@ use rustix::{
 };
 
 use crate::{
-    control::{Failure, Report, exit},
+    control::{Report, exit},
     failure::{At, Result},
     mounts,
     spec::AppSpec,
     sys,
 };
+use privileges::Filter;
 use receive::Descriptors;
 
 /// Becomes the app, or says on the control socket why not, and returns the exit status for it.
 pub fn main() -> u8 {
     let spec = std::env::args_os().nth(1);
-    let Ok(control) = sys::inherited(0).and_then(|stdin| receive::out_of_the_way(&stdin)) else {
+    let Ok(control) = sys::inherited(0).and_then(receive::out_of_the_way) else {
         return exit::FDS;
     };
     match run(spec.as_deref(), &control) {
@@ -59,6 +60,8 @@ fn report(control: &OwnedFd, report: &Report) {
 
 /// Returns where this process is not to become the app: beside it, or after it.
 fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
+    // What is made for an app is for all to enter, whoever started the pod with whatever umask.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let spec = receive::spec(spec)?;
     let descriptors = receive::descriptors(control)?;
     // Nobody in the pod may look into this process while it is more than the app will be.
@@ -78,19 +81,15 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
     if let Some(handler) = &spec.pre_start {
         monitor::pre_start(&spec, handler)?;
     }
+    drop(descriptors);
     may_execute.wait()?;
     if let Some(handler) = &spec.post_stop {
         return monitor::with_post_stop(&spec, handler, &identity, control);
     }
-    Err(become_app(&spec, &identity))
-}
-
-/// Gives up what the app does not get, and executes it. Returns only on failure.
-fn become_app(spec: &AppSpec, identity: &identity::Identity) -> Failure {
-    match privileges::drop_all(spec, identity) {
-        Ok(()) => execute::app(spec, &spec.exec),
+    Err(match privileges::drop_all(&spec, &identity, Filter::ToLoad) {
+        Ok(()) => execute::app(&spec, &spec.exec),
         Err(failure) => failure,
-    }
+    })
 }
 
 /// The app's own view of files: its root, and in it what the appc specification wants an app to find.
@@ -112,11 +111,11 @@ fn build(spec: &AppSpec, descriptors: &Descriptors, console: Option<OwnedFd>) ->
     // Only /dev, which is ours, has device nodes that work, whatever an image or an app makes.
     sys::set_attributes(root, sys::Attributes::NO_DEVICES, false).at("restrict", "the app's root", status)?;
     let scratch = etc::scratch(&pod)?;
-    api::mount_all(spec, root, &pod, console)?;
+    let kernel = api::mount_all(spec, root, &pod, console)?;
     etc::mount_all(spec, root, &scratch)?;
     volumes::mount_all(spec, root, &descriptors.mounts)?;
     if !spec.unprotected_paths {
-        masks::protect(root, &scratch)?;
+        masks::protect(&kernel, &scratch)?;
     }
     if spec.read_only_root {
         sys::set_attributes(root, sys::Attributes::READ_ONLY, false).at(

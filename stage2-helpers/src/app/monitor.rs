@@ -7,7 +7,12 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus},
 };
 
-use super::{become_app, execute, identity::Identity, privileges, report};
+use super::{
+    execute,
+    identity::Identity,
+    privileges::{self, Filter},
+    report,
+};
 use crate::{
     control::{Failure, Report, exit},
     failure::{At, Result, failure},
@@ -19,7 +24,7 @@ use crate::{
 pub(super) fn pre_start(spec: &AppSpec, handler: &[String]) -> Result<()> {
     let name = handler.first().map_or("", String::as_str);
     let refuse = |reason: String| failure("run pre-start handler", name, reason, exit::PRE_START);
-    match run(spec, handler)? {
+    match run(spec, handler, Filter::ToLoad)? {
         Ok(0) => Ok(()),
         Ok(status) => Err(refuse(format!("it ended with status {status}"))),
         Err(failure) => Err(refuse(failure.to_string())),
@@ -27,15 +32,13 @@ pub(super) fn pre_start(spec: &AppSpec, handler: &[String]) -> Result<()> {
 }
 
 /// Executes a handler and waits for it. The inner error says that it could not be executed.
-fn run(spec: &AppSpec, handler: &[String]) -> Result<std::result::Result<i32, Failure>> {
+fn run(spec: &AppSpec, handler: &[String], filter: Filter) -> Result<std::result::Result<i32, Failure>> {
     let (ours, theirs) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make", "a pipe", exit::FDS)?;
+    let us = rustix::process::getpid();
     match sys::fork(false).at("run", "an event handler", exit::FDS)? {
         Fork::Child => {
-            let failure = match privileges::drop_all(spec, &Identity::ROOT) {
-                Ok(()) => execute::app(spec, handler),
-                Err(failure) => failure,
-            };
+            let failure = execute_child(spec, handler, &Identity::ROOT, filter, us);
             let text = serde_json::to_vec(&failure).unwrap_or_default();
             if rustix::io::write(&theirs, &text).is_err() {
                 // Its exit status tells as much.
@@ -52,6 +55,21 @@ fn run(spec: &AppSpec, handler: &[String]) -> Result<std::result::Result<i32, Fa
     }
 }
 
+/// Executes a command in a child of `parent`, which it does not outlive. Returns only on failure.
+fn execute_child(
+    spec: &AppSpec,
+    command: &[String],
+    identity: &Identity,
+    filter: Filter,
+    parent: Pid,
+) -> Failure {
+    let ready = privileges::drop_all(spec, identity, filter).and_then(|()| privileges::die_with(parent));
+    match ready {
+        Ok(()) => execute::app(spec, command),
+        Err(failure) => failure,
+    }
+}
+
 /// Runs the app as a child, then the post-stop handler, and returns the app's exit status.
 pub(super) fn with_post_stop(
     spec: &AppSpec,
@@ -60,19 +78,18 @@ pub(super) fn with_post_stop(
     control: &OwnedFd,
 ) -> Result<u8> {
     sys::block_signals().at("block", "signals", exit::FDS)?;
+    privileges::confine_parent(spec)?;
+    let us = rustix::process::getpid();
     let status = match sys::fork(false).at("start", "the app", exit::FDS)? {
         Fork::Child => {
-            let failure = match rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-                Ok(()) => become_app(spec, identity),
-                Err(errno) => failure("die with", "app-exec", crate::failure::words(errno), exit::FDS),
-            };
+            let failure = execute_child(spec, &spec.exec, identity, Filter::Loaded, us);
             let status = failure.status;
             report(control, &Report::Failed(failure));
             std::process::exit(i32::from(status))
         }
         Fork::Parent(app) => watch(app).at("wait for", "the app", exit::FDS)?,
     };
-    let message = match run(spec, handler)? {
+    let message = match run(spec, handler, Filter::Loaded)? {
         Ok(0) => None,
         Ok(status) => Some(format!("its post-stop handler ended with status {status}")),
         Err(failure) => Some(format!("its post-stop handler: {failure}")),

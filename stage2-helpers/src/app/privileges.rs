@@ -6,6 +6,7 @@ use caps::{CapSet, Capability};
 use rustix::{
     fs::{FileType, Gid, OFlags, Uid},
     io::Errno,
+    process::{Pid, Signal},
     thread::{CapabilitySet, CapabilitySets},
 };
 
@@ -34,7 +35,6 @@ pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Ident
     if let Some(score) = spec.oom_score_adj {
         set_oom_score(score)?;
     }
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     bound(spec)
 }
 
@@ -93,8 +93,45 @@ fn kept(spec: &AppSpec) -> Result<Option<Vec<Capability>>> {
     names.iter().map(parse).collect::<Result<_>>().map(Some)
 }
 
+/// Whether the process has its system call filter already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// No.
+    ToLoad,
+    /// It has inherited it.
+    Loaded,
+}
+
+/// Leaves this process, which stays as the app's parent, no more than the app has and what it takes to become the app
+/// and to signal it: who gets hold of it has gained nothing.
+pub(super) fn confine_parent(spec: &AppSpec) -> Result<()> {
+    let status = exit::CAPABILITIES;
+    let permitted = rustix::thread::capabilities(None).at("read", "capabilities", status)?.permitted;
+    if spec.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).at("set", "no-new-privileges", exit::NO_NEW_PRIVILEGES)?;
+    }
+    if spec.seccomp == Seccomp::Default {
+        sys::load_seccomp().at("load", "the seccomp filter", exit::SECCOMP)?;
+    }
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    let keep = target(spec, &Identity::ROOT, permitted)? | (needed & permitted);
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).at("set", "capabilities", status)
+}
+
+/// Has the kernel kill this process when `parent` ends. Comes after [`drop_all`], as the kernel forgets it when the
+/// user changes.
+pub(super) fn die_with(parent: Pid) -> Result<()> {
+    let (step, object) = ("die with", "app-exec");
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(step, object, exit::FDS)?;
+    if rustix::process::getppid() != Some(parent) {
+        return Err(failure(step, object, "it is gone already", exit::FDS));
+    }
+    Ok(())
+}
+
 /// Becomes `identity` and drops the rest: the very last steps before the exec.
-pub(super) fn drop_all(spec: &AppSpec, identity: &Identity) -> Result<()> {
+pub(super) fn drop_all(spec: &AppSpec, identity: &Identity, loading: Filter) -> Result<()> {
     let status = exit::CAPABILITIES;
     // The filter needs CAP_SYS_ADMIN where it must not imply no-new-privileges, so one capability outlives the user.
     rustix::thread::set_keep_capabilities(true).at("keep", "capabilities", status)?;
@@ -117,7 +154,7 @@ pub(super) fn drop_all(spec: &AppSpec, identity: &Identity) -> Result<()> {
     enter_working_directory(spec)?;
     sys::close_on_exec_from(3).at("close", "descriptors", exit::FDS)?;
     sys::reset_signals().at("reset", "signals", exit::FDS)?;
-    if spec.seccomp == Seccomp::Default {
+    if spec.seccomp == Seccomp::Default && loading == Filter::ToLoad {
         // Those that the app keeps stay permitted; only what the filter needs is added to what takes effect.
         let during = CapabilitySets { permitted: all.permitted, ..filter };
         rustix::thread::set_capabilities(None, during).at("set", "capabilities", status)?;

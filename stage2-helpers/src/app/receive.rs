@@ -29,9 +29,12 @@ pub(super) struct Descriptors {
     pub(super) mounts: Vec<OwnedFd>,
 }
 
-/// Moves the control socket away from the number that standard input gets.
-pub(super) fn out_of_the_way(control: &OwnedFd) -> rustix::io::Result<OwnedFd> {
-    rustix::io::fcntl_dupfd_cloexec(control, 3)
+/// Moves the control socket away from the number that standard input gets. The number stays taken until then, so that
+/// no other descriptor gets it meanwhile and is replaced.
+pub(super) fn out_of_the_way(control: OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let moved = rustix::io::fcntl_dupfd_cloexec(&control, 3)?;
+    std::mem::forget(control);
+    Ok(moved)
 }
 
 /// Reads the spec.
