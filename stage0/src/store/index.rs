@@ -2,13 +2,17 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{ImageRecord, Result, StoreError};
+use super::{
+    ImageRecord, Result, StoreError,
+    workspace::{Workspace, make},
+};
 use crate::files::Step;
 
 /// The version of the tables below.
@@ -60,29 +64,19 @@ impl Index {
     /// Opens the index below `base`; it is made where it is missing.
     pub(super) fn open(base: &Path) -> Result<Index> {
         let path = base.join("db/index.sqlite3");
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = match Connection::open_with_flags(&path, flags) {
-            Ok(connection) => connection,
+        let connection = match connect(&path, OpenFlags::empty()) {
             Err(_) if !path.exists() => {
-                let directory = base.join("db");
-                fs::create_dir_all(&directory).step("make directory", &directory)?;
-                Connection::open_with_flags(&path, flags).map_err(|error| wrap(&path, error))?
+                create(base, &path)?;
+                connect(&path, OpenFlags::empty())
             }
-            Err(error) => return Err(wrap(&path, error)),
+            other => other,
         };
-        let index = Index { connection, path };
-        index.prepare()?;
-        Ok(index)
-    }
-
-    fn prepare(&self) -> Result<()> {
-        self.connection.busy_timeout(PATIENCE).map_err(|error| self.wrap(error))?;
-        match self.version()? {
-            VERSION => Ok(()),
-            0 => self.create(),
-            found => Err(StoreError::Newer { path: self.path.display().to_string(), found, known: VERSION }),
+        let index = Index { connection: connection.map_err(|error| wrap(&path, error))?, path };
+        match index.version()? {
+            VERSION => Ok(index),
+            found => {
+                Err(StoreError::Version { path: index.path.display().to_string(), found, known: VERSION })
+            }
         }
     }
 
@@ -90,21 +84,6 @@ impl Index {
         self.connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(|error| self.wrap(error))
-    }
-
-    fn create(&self) -> Result<()> {
-        let create = || -> rusqlite::Result<()> {
-            self.connection.pragma_update(None, "journal_mode", "WAL")?;
-            let transaction =
-                rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-            // Somebody else may have been first.
-            let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if version == 0 {
-                transaction.execute_batch(SCHEMA)?;
-            }
-            transaction.commit()
-        };
-        create().map_err(|error| self.wrap(error))
     }
 
     fn wrap(&self, error: rusqlite::Error) -> StoreError {
@@ -214,6 +193,33 @@ impl Index {
     }
 }
 
+fn connect(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
+
+/// Makes an empty index elsewhere and links it into place, so that nobody ever sees half of one. SQLite could not do that
+/// for many at once: to switch to WAL it needs the file for itself, and does not wait for it.
+fn create(base: &Path, path: &Path) -> Result<()> {
+    let workspace = Workspace::new(base)?;
+    let new = workspace.path().join("index");
+    let fill = || -> rusqlite::Result<()> {
+        let connection = connect(&new, OpenFlags::SQLITE_OPEN_CREATE)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.execute_batch(SCHEMA)?;
+        connection.close().map_err(|(_, error)| error)
+    };
+    fill().map_err(|error| wrap(&new, error))?;
+    make(&base.join("db"))?;
+    match fs::hard_link(&new, path) {
+        // Somebody else was first.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => Ok(other.step("make image index", path)?),
+    }
+}
+
 fn wrap(path: &Path, error: rusqlite::Error) -> StoreError {
     StoreError::Index(path.display().to_string(), error)
 }
@@ -233,4 +239,59 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
         size: row.get(6)?,
         tree_size: row.get(7)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_who_make_it_at_once_have_one() {
+        for _ in 0..20 {
+            let base = tempfile::tempdir().unwrap();
+            std::thread::scope(|scope| {
+                for number in 0..16 {
+                    let base = base.path();
+                    scope.spawn(move || {
+                        let index = Index::open(base).unwrap();
+                        let id = format!("sha512-{number:0128x}");
+                        let image = ImageRecord {
+                            id: id.parse().unwrap(),
+                            name: "example.com/x".to_owned(),
+                            version: None,
+                            import_time: number,
+                            last_used: 0,
+                            latest: true,
+                            size: 0,
+                            tree_size: 0,
+                        };
+                        let source = Source {
+                            path: format!("/{number}"),
+                            device: 0,
+                            inode: 0,
+                            size: 0,
+                            mtime: 0,
+                            ctime: 0,
+                        };
+                        index.add(&image, &source).unwrap();
+                    });
+                }
+            });
+            assert_eq!(Index::open(base.path()).unwrap().all().unwrap().len(), 16);
+            assert_eq!(fs::read_dir(base.path().join("tmp")).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_index_of_ours_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("db/index.sqlite3");
+        drop(Index::open(base.path()).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Index::open(base.path()).unwrap_err().to_string();
+        assert!(error.ends_with("it has version 99, this rkt knows 1; use the rkt that made it"), "{error}");
+        fs::write(&path, "x".repeat(10_000)).unwrap();
+        let error = Index::open(base.path()).unwrap_err().to_string();
+        assert!(error.contains("file is not a database"), "{error}");
+    }
 }

@@ -46,11 +46,9 @@ pub(crate) enum StoreError {
     /// The index cannot be read or written.
     #[error("image index {0}: {1}")]
     Index(String, rusqlite::Error),
-    /// The index was made by a newer rkt.
-    #[error(
-        "image index {path}: it has version {found}, this rkt knows up to {known}; use the newer rkt that made it"
-    )]
-    Newer {
+    /// The index is of a version that this rkt does not know.
+    #[error("image index {path}: it has version {found}, this rkt knows {known}; use the rkt that made it")]
+    Version {
         /// The index.
         path: String,
         /// Its version.

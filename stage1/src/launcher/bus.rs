@@ -126,6 +126,18 @@ impl Bus {
         ))
     }
 
+    /// Calls a method and waits until it is done. That it fails with the error `fine` is as good.
+    pub(crate) fn call_unless<B>(&self, method: Method, body: &B, fine: &str) -> Result<()>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        match self.call(method, body) {
+            Ok(_) => Ok(()),
+            Err(zbus::Error::MethodError(name, ..)) if name.as_str() == fine => Ok(()),
+            Err(error) => Err(anyhow!("{error}")),
+        }
+    }
+
     /// Calls a method without waiting. Where it fails, its error comes with [`Bus::incoming`] and names the serial
     /// number returned here.
     pub(crate) fn send<B>(&self, method: Method, body: &B) -> Result<NonZeroU32>

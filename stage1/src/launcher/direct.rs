@@ -126,7 +126,7 @@ impl Launcher for Direct {
         }
     }
 
-    fn finish(&mut self) -> Vec<anyhow::Error> {
+    fn finish(&mut self, _orderly: bool) -> Vec<anyhow::Error> {
         let removed = self.cgroup.as_ref().map(|cgroup| cgroup.remove().context("remove the pod's cgroup"));
         removed.into_iter().filter_map(Result::err).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use zbus::Variant;
 
 use super::{
@@ -56,9 +56,11 @@ pub(crate) fn scope(uuid: &str) -> String {
     format!("machine-{}.scope", escape_dashes(&name(uuid)))
 }
 
-/// Ends the registration. Does not wait: machined takes our message before that of anybody who asks later.
+/// Ends the registration, unless machined has noticed the pod's end by itself.
 pub(crate) fn unregister(bus: &Bus, uuid: &str) -> Result<()> {
-    bus.send(Method { name: "UnregisterMachine", ..MACHINED }, &(name(uuid),)).map(drop)
+    const NO_SUCH_MACHINE: &str = "org.freedesktop.machine1.NoSuchMachine";
+    let method = Method { name: "UnregisterMachine", ..MACHINED };
+    bus.call_unless(method, &(name(uuid),), NO_SUCH_MACHINE).context("unregister the machine")
 }
 
 fn uuid_bytes(uuid: &str) -> Vec<u8> {

@@ -66,8 +66,9 @@ pub(crate) trait Launcher {
     fn terminate(&mut self, app: usize);
     /// Kills an app and all its processes.
     fn kill(&mut self, app: usize);
-    /// Removes what is left of the pod outside its directory, after its init is gone.
-    fn finish(&mut self) -> Vec<anyhow::Error>;
+    /// Removes what is left of the pod outside its directory, after its init is gone. `orderly`: its init ended after
+    /// its apps did.
+    fn finish(&mut self, orderly: bool) -> Vec<anyhow::Error>;
 }
 
 /// Makes the launcher that was asked for, or the better one that this machine has, and notes in `state` which.

@@ -28,6 +28,8 @@ const MANAGER: Method = Method {
 /// How long an app may take to end after SIGTERM before systemd kills it, in microseconds.
 const STOP_TIMEOUT_USEC: u64 = super::super::run::STOP_TIMEOUT.as_micros() as u64;
 
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
 type Properties<'a> = Vec<(&'a str, Variant<'a>)>;
 type AuxiliaryUnits<'a> = Vec<(&'a str, Properties<'a>)>;
 
@@ -79,6 +81,7 @@ impl Systemd {
             })
             .collect();
         let slice = machine::slice(&pod.uuid);
+        let program = init::helper("app-exec")?;
         for unit in &units {
             bus.add_match(&format!(
                 "type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{}'",
@@ -101,7 +104,6 @@ impl Systemd {
         state.slice = Some(slice.clone());
         state.units = units.iter().map(|unit| unit.name.clone()).collect();
         let registered = machine_unit.is_some();
-        let program = init::helper("app-exec")?;
         Ok(Systemd {
             bus,
             uuid: pod.uuid.clone(),
@@ -260,20 +262,19 @@ impl Launcher for Systemd {
         }
     }
 
-    fn finish(&mut self) -> Vec<anyhow::Error> {
+    fn finish(&mut self, orderly: bool) -> Vec<anyhow::Error> {
+        // Each call is waited for: who has left the bus has no privileges, and nothing of what it asked for is done.
         let mut errors = Vec::new();
-        if self.registered
-            && let Err(error) = machine::unregister(&self.bus, &self.uuid).context("unregister the machine")
-        {
-            errors.push(error);
+        if self.registered || !orderly {
+            let unregistered = machine::unregister(&self.bus, &self.uuid);
+            errors.extend(unregistered.err().filter(|_| self.registered));
         }
-        // Normally it ends with init. Where init died before it was in it, nothing else would end it.
+        // Its scope ends with init. Where init died before it was in it, nothing else would end it.
         let scope = machine::scope(&self.uuid);
-        if self.machine_unit.as_deref().is_none_or(|unit| unit == scope) {
+        if !orderly && self.machine_unit.as_deref().is_none_or(|unit| unit == scope) {
             let stop = Method { name: "StopUnit", ..MANAGER };
-            if let Err(error) = self.bus.send(stop, &(scope.as_str(), "replace")) {
-                errors.push(error.context("stop the machine's scope"));
-            }
+            let stopped = self.bus.call_unless(stop, &(scope.as_str(), "replace"), NO_SUCH_UNIT);
+            errors.extend(stopped.context("stop the machine's scope").err());
         }
         errors
     }

@@ -108,7 +108,7 @@ fn make(
         Ok(apps) => Ok((launcher, output, terminal, apps)),
         Err(error) => {
             init.kill()?;
-            for left in launcher.finish() {
+            for left in launcher.finish(false) {
                 output::say(&format!("{left:#}"));
             }
             Err(error)

@@ -121,7 +121,8 @@ impl<'a> Supervisor<'a> {
         if let Some(terminal) = self.terminal.as_mut() {
             terminal.finish();
         }
-        for left in self.launcher.finish() {
+        let orderly = watched.is_ok() && self.init_gone.is_none();
+        for left in self.launcher.finish(orderly) {
             output::say(&format!("{left:#}"));
         }
         watched?;

@@ -24,7 +24,7 @@ pub(super) fn reason(path: &str, errno: Errno) -> String {
         (Errno::ACCESS, Ok(data)) if data.permissions().mode() & 0o111 == 0 => {
             return "Permission denied (the file is not executable)".to_owned();
         }
-        (Errno::LOOP, _) => return "it leads through a link of /proc, or in a circle".to_owned(),
+        (Errno::LOOP, _) => return "Too many levels of symbolic links (or one of /proc)".to_owned(),
         (Errno::NOENT, Err(_)) => return "No such file or directory (it is a link to nothing)".to_owned(),
         _ => {}
     }
