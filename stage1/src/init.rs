@@ -28,6 +28,9 @@ pub(crate) struct Init {
     pub(crate) pid: Pid,
     pidfd: OwnedFd,
     control: OwnedFd,
+    /// Kept open: closing the last descriptor of a mount makes who does it wait for the kernel's other processors, and
+    /// that would be init on its way into its program.
+    _program: OwnedFd,
 }
 
 /// What the pod's namespaces are like.
@@ -102,7 +105,7 @@ impl Init {
             cgroup: options.cgroup.as_ref().map(AsFd::as_fd),
         })
         .context("start the pod's init")?;
-        Ok(Init { pid, pidfd, control })
+        Ok(Init { pid, pidfd, control, _program: program })
     }
 
     /// Waits until the namespaces are ready.
@@ -141,12 +144,17 @@ impl Init {
         self.pidfd.as_fd()
     }
 
-    /// Kills init, and with it whatever still runs in the pod, and waits until all of it is gone.
+    /// Kills init, and with it whatever still runs in the pod.
     pub(crate) fn kill(&self) -> Result<()> {
         match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(errno) => return Err(errno).context("kill the pod's init"),
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno).context("kill the pod's init"),
         }
+    }
+
+    /// Waits until init is gone. It is the last process of the pod to go: those that are our children must have been
+    /// waited for.
+    pub(crate) fn wait(&self) -> Result<()> {
         let waited = rustix::io::retry_on_intr(|| {
             rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
         });

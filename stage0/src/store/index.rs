@@ -65,11 +65,14 @@ impl Index {
     pub(super) fn open(base: &Path) -> Result<Index> {
         let path = base.join("db/index.sqlite3");
         let connection = match connect(&path, OpenFlags::empty()) {
-            Err(_) if !path.exists() => {
-                create(base, &path)?;
+            Ok(connection) => Ok(connection),
+            // Somebody else may make it at this moment, too.
+            Err(_) => {
+                if !path.exists() {
+                    create(base, &path)?;
+                }
                 connect(&path, OpenFlags::empty())
             }
-            other => other,
         };
         let index = Index { connection: connection.map_err(|error| wrap(&path, error))?, path };
         match index.version()? {

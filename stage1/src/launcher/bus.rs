@@ -8,16 +8,19 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::{Arc, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::StreamExt;
-use rustix::event::EventfdFlags;
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec},
+    io::Errno,
+};
 use zbus::{Connection, Message, MessageStream, message};
 
 /// How long the bus, or a service on it, may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where systemd says that it is the service manager (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
@@ -170,6 +173,27 @@ impl Bus {
     /// Readable when something came in.
     pub(crate) fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+
+    /// Waits for signals and errors, at most until `deadline`, or until the process of `pidfd` has ended.
+    pub(crate) fn wait(&self, pidfd: BorrowedFd<'_>, deadline: Instant) -> Result<Vec<Message>> {
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.wake(), PollFlags::IN),
+            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+        ];
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).context("wait for the bus")?;
+        match rustix::event::poll(&mut fds, Some(&left)) {
+            Ok(0) => bail!("systemd does not answer within {TIMEOUT:?}"),
+            Ok(_) | Err(Errno::INTR) if fds[1].revents().is_empty() => Ok(self.incoming()),
+            Ok(_) | Err(Errno::INTR) => bail!("the pod's init has ended"),
+            Err(errno) => Err(errno).context("wait for the bus"),
+        }
+    }
+
+    /// Makes [`Bus::wake`] readable.
+    pub(crate) fn ring(&self) -> Result<()> {
+        rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).map(drop).context("write to an eventfd")
     }
 
     /// The signals and errors that came in since the last call.

@@ -15,28 +15,35 @@ use stage2::control::{HELLO, Report};
 /// Most descriptors that the kernel passes in one message (`SCM_MAX_FD`).
 const MAX_DESCRIPTORS: usize = 253;
 
-/// The socket to one `app-exec`, on which its descriptors wait for it.
+/// The socket to one `app-exec`.
 #[derive(Debug)]
 pub(crate) struct Control(OwnedFd);
 
 impl Control {
-    /// Makes a pair, puts `descriptors` on it, and returns our end and `app-exec`'s.
-    pub(crate) fn with_descriptors(descriptors: &[BorrowedFd<'_>]) -> Result<(Control, OwnedFd)> {
-        if descriptors.len() > MAX_DESCRIPTORS {
-            bail!("too many volumes: {} descriptors, at most {MAX_DESCRIPTORS}", descriptors.len());
-        }
+    /// Makes a pair, and returns our end and `app-exec`'s.
+    pub(crate) fn pair() -> Result<(Control, OwnedFd)> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .context("make a control socket")?;
+        Ok((Control(ours), theirs))
+    }
+
+    /// Passes `app-exec` its descriptors, for which it waits. The pod must be ready to be joined.
+    pub(crate) fn hand_over(&self, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        if descriptors.len() > MAX_DESCRIPTORS {
+            bail!("too many volumes: {} descriptors, at most {MAX_DESCRIPTORS}", descriptors.len());
+        }
         let mut space =
             vec![std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
             bail!("too many descriptors for one message");
         }
-        rustix::net::sendmsg(&ours, &[IoSlice::new(&[HELLO])], &mut ancillary, SendFlags::NOSIGNAL)
-            .context("pass an app its descriptors")?;
-        Ok((Control(ours), theirs))
+        match rustix::net::sendmsg(&self.0, &[IoSlice::new(&[HELLO])], &mut ancillary, SendFlags::NOSIGNAL) {
+            // It has ended already, or was never started: the launcher tells how.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(errno).context("pass an app its descriptors"),
+        }
     }
 
     /// The next report, without waiting: `Ok(None)` where there is none yet, `Err(Ended)` at the end.

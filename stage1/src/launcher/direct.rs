@@ -36,16 +36,13 @@ struct Child {
 
 impl Direct {
     /// Makes this process's further children members of the pod's PID namespace.
-    pub(crate) fn new(init: &Init, cgroup: Option<PodCgroup>, state: &mut RuntimeState) -> Result<Direct> {
+    pub(crate) fn new(init: &Init, cgroup: Option<PodCgroup>) -> Result<Direct> {
         let program = init::sealed_program(&init::helper("app-exec")?)?;
         rustix::thread::move_into_link_name_space(
             namespace(init)?.as_fd(),
             Some(rustix::thread::LinkNameSpaceType::ProcessID),
         )
         .context("enter the pod's PID namespace")?;
-        if state.machine_reason.is_none() {
-            state.machine_reason = Some("the direct launcher registers no machine".to_owned());
-        }
         Ok(Direct { program, cgroup, running: Vec::new() })
     }
 
@@ -82,6 +79,10 @@ impl Launcher for Direct {
         .with_context(|| format!("app {:?}: start app-exec", launch.name))?;
         self.running.push(Child { app: launch.app, pidfd, cgroup });
         Ok(())
+    }
+
+    fn settle(&mut self, _init: &Init, state: &mut RuntimeState) {
+        state.machine_reason = Some("the direct launcher registers no machine".to_owned());
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -122,6 +123,17 @@ impl Launcher for Direct {
             kill_cgroup(child);
             if rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL).is_err() {
                 // As above.
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        for child in self.running.drain(..) {
+            let waited = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
+            });
+            if waited.is_err() {
+                // It was waited for already.
             }
         }
     }

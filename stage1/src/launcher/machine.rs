@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use zbus::Variant;
+use rustix::process::Pid;
 
 use super::{
     bus::{Bus, Method},
     unit::escape_dashes,
 };
-use crate::{init::Init, pod::Pod};
 
 const MACHINED: Method = Method {
     service: "org.freedesktop.machine1",
@@ -28,30 +27,25 @@ pub(crate) fn slice(uuid: &str) -> String {
     format!("machine-{}.slice", escape_dashes(&name(uuid)))
 }
 
-/// Registers the pod and returns the unit that it is registered against: the service that we run in, or else a scope
-/// of its own.
+/// The unit that the pod belongs to, if it is a service that is there already.
+pub(crate) fn surrounding_service() -> Option<String> {
+    own_service(&std::fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// Registers the pod against the unit that its init is in.
 ///
 /// # Errors
 /// What machined, or the bus in its place, says. The pod runs without it, too.
-pub(crate) fn register(bus: &Bus, pod: &Pod, init: &Init) -> Result<String> {
-    let name = name(&pod.uuid);
-    let id: Vec<u8> = uuid_bytes(&pod.uuid);
-    let leader = u32::try_from(init.pid.as_raw_nonzero().get())?;
-    let root = pod.path.join(rkt_pod::layout::STAGE1_ROOTFS).to_string_lossy().into_owned();
-    let told = |error: zbus::Error| anyhow!("register with systemd-machined: {error}");
-    if let Some(unit) = own_service(&std::fs::read_to_string("/proc/self/cgroup")?) {
-        let method = Method { name: "RegisterMachine", ..MACHINED };
-        bus.call(method, &(&name, &id, "rkt", "container", leader, &root)).map_err(told)?;
-        return Ok(unit);
-    }
-    let method = Method { name: "CreateMachine", ..MACHINED };
-    let description = format!("rkt pod {}", pod.uuid);
-    let properties: [(&str, Variant<'_>); 1] = [("Description", description.as_str().into())];
-    bus.call(method, &(&name, &id, "rkt", "container", leader, &root, &properties[..])).map_err(told)?;
-    Ok(scope(&pod.uuid))
+pub(crate) fn register(bus: &Bus, uuid: &str, leader: Pid, root: &Path) -> Result<()> {
+    let leader = u32::try_from(leader.as_raw_nonzero().get())?;
+    let root = root.to_string_lossy();
+    let method = Method { name: "RegisterMachine", ..MACHINED };
+    let body = (name(uuid), uuid_bytes(uuid), "rkt", "container", leader, root.as_ref());
+    bus.call(method, &body).map_err(|error| anyhow!("register with systemd-machined: {error}"))?;
+    Ok(())
 }
 
-/// The scope that machined makes for a pod that is not in a service.
+/// The scope of a pod that is not in a service.
 pub(crate) fn scope(uuid: &str) -> String {
     format!("machine-{}.scope", escape_dashes(&name(uuid)))
 }

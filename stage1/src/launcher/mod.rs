@@ -6,6 +6,7 @@ mod direct;
 mod machine;
 mod systemd;
 mod unit;
+mod watch;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -58,6 +59,9 @@ pub(crate) enum Event {
 pub(crate) trait Launcher {
     /// Starts `app-exec` for an app. That it runs, and how it ends, comes as an [`Event`] or over its control socket.
     fn launch(&mut self, launch: Launch<'_>) -> Result<()>;
+    /// Waits until the pod is known to the system, where it is to be, and notes in `state` as what. Comes once, after
+    /// all apps were launched.
+    fn settle(&mut self, init: &Init, state: &mut RuntimeState);
     /// Readable when there are events.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
     /// The events since the last call.
@@ -66,9 +70,19 @@ pub(crate) trait Launcher {
     fn terminate(&mut self, app: usize);
     /// Kills an app and all its processes.
     fn kill(&mut self, app: usize);
+    /// Waits for the processes that are our children, after init was killed and they with it.
+    fn reap(&mut self);
     /// Removes what is left of the pod outside its directory, after its init is gone. `orderly`: its init ended after
     /// its apps did.
     fn finish(&mut self, orderly: bool) -> Vec<anyhow::Error>;
+}
+
+/// Ends the pod: its processes, and what it has left outside its directory. Returns what could not be removed.
+pub(crate) fn end(launcher: &mut dyn Launcher, init: &Init, orderly: bool) -> Result<Vec<anyhow::Error>> {
+    init.kill()?;
+    launcher.reap();
+    init.wait()?;
+    Ok(launcher.finish(orderly))
 }
 
 /// Makes the launcher that was asked for, or the better one that this machine has, and notes in `state` which.
@@ -94,11 +108,11 @@ pub(crate) fn choose(
     match connection {
         Some(bus) => {
             state.supervisor = Supervisor::Systemd;
-            Ok(Box::new(systemd::Systemd::new(pod, init, bus, state)?))
+            Ok(Box::new(systemd::Systemd::new(pod, init, bus)?))
         }
         None => {
             state.supervisor = Supervisor::Direct;
-            Ok(Box::new(direct::Direct::new(init, cgroup, state)?))
+            Ok(Box::new(direct::Direct::new(init, cgroup)?))
         }
     }
 }

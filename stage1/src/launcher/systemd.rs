@@ -1,17 +1,18 @@
 //! The systemd launcher: apps are transient services in the pod's slice, bound to the machine's unit.
 
-use std::{num::NonZeroU32, os::fd::BorrowedFd, path::PathBuf};
+use std::{os::fd::BorrowedFd, path::PathBuf, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rkt_pod::stage1::RuntimeState;
-use serde::Deserialize;
-use zbus::{Message, Type, Variant, message, wire::Fd};
+use rustix::process::Pid;
+use zbus::{Message, Variant, message, wire::Fd};
 
 use super::{
     Event, Launch, Launcher,
-    bus::{Bus, Method},
+    bus::{Bus, Method, TIMEOUT},
     machine,
     unit::{app_unit, object_path},
+    watch::{PropertiesChanged, Unit},
 };
 use crate::{
     init::{self, Init},
@@ -38,82 +39,107 @@ type AuxiliaryUnits<'a> = Vec<(&'a str, Properties<'a>)>;
 pub(crate) struct Systemd {
     bus: Bus,
     uuid: String,
+    /// The pod's root.
+    root: PathBuf,
+    /// The pod's init.
+    leader: Pid,
+    /// `app-exec`.
     program: PathBuf,
     slice: String,
-    has_slice: bool,
-    machine_unit: Option<String>,
+    machine: MachineUnit,
     registered: bool,
     units: Vec<Unit>,
+    /// What came in while we waited for something else.
+    backlog: Vec<Message>,
 }
 
-/// What we know of an app's unit.
+/// The unit that init is in, which all apps' units are bound to.
 #[derive(Debug)]
-struct Unit {
+struct MachineUnit {
     name: String,
-    object: String,
-    description: String,
-    start: Option<NonZeroU32>,
-    code: i32,
-    status: i32,
-    stopping: bool,
-    ended: bool,
+    /// A scope that we make, not the service that we run in.
+    is_ours: bool,
 }
 
 impl Systemd {
-    /// Makes the pod's slice and registers its machine.
-    pub(crate) fn new(pod: &Pod, init: &Init, bus: Bus, state: &mut RuntimeState) -> Result<Systemd> {
-        let units: Vec<Unit> = pod
-            .apps
-            .iter()
-            .map(|app| {
-                let name = app_unit(&pod.uuid, app.name());
-                let image = app.runtime.image.name.as_ref().map_or("", |name| name.as_str());
-                Unit {
-                    object: object_path(&name),
-                    name,
-                    description: format!("Application={} Image={image}", app.name()),
-                    start: None,
-                    code: 0,
-                    status: 0,
-                    stopping: false,
-                    ended: false,
-                }
-            })
-            .collect();
-        let slice = machine::slice(&pod.uuid);
-        let program = init::helper("app-exec")?;
-        for unit in &units {
+    /// Asks for news of the pod's units.
+    pub(crate) fn new(pod: &Pod, init: &Init, bus: Bus) -> Result<Systemd> {
+        let mut units = Vec::new();
+        for app in &pod.apps {
+            let image = app.runtime.image.name.as_ref().map_or("", |name| name.as_str());
+            let description = format!("Application={} Image={image}", app.name());
+            units.push(Unit::new(app_unit(&pod.uuid, app.name()), description));
+        }
+        let machine = match machine::surrounding_service() {
+            Some(service) => MachineUnit { name: service, is_ours: false },
+            None => MachineUnit { name: machine::scope(&pod.uuid), is_ours: true },
+        };
+        let scope = machine.is_ours.then(|| object_path(&machine.name));
+        for object in units.iter().map(|unit| &unit.object).chain(&scope) {
             bus.add_match(&format!(
-                "type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{}'",
-                unit.object
+                "type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{object}'"
             ))?;
         }
         // systemd sends signals about units only to those who asked.
         bus.send(Method { name: "Subscribe", ..MANAGER }, &())?;
-        let machine_unit = match machine::register(&bus, pod, init) {
-            Ok(unit) => {
-                state.machine = Some(machine::name(&pod.uuid));
-                Some(unit)
-            }
-            Err(error) => {
-                state.machine_reason = Some(format!("{error:#}"));
-                None
-            }
-        };
-        state.machine_unit.clone_from(&machine_unit);
-        state.slice = Some(slice.clone());
-        state.units = units.iter().map(|unit| unit.name.clone()).collect();
-        let registered = machine_unit.is_some();
         Ok(Systemd {
             bus,
             uuid: pod.uuid.clone(),
-            program,
-            slice,
-            has_slice: false,
-            machine_unit,
-            registered,
+            root: pod.path.join(rkt_pod::layout::STAGE1_ROOTFS),
+            leader: init.pid,
+            program: init::helper("app-exec")?,
+            slice: machine::slice(&pod.uuid),
+            machine,
+            registered: false,
             units,
+            backlog: Vec::new(),
         })
+    }
+
+    /// The units that come into being with the first app's. On its own the slice would be stopped at once, for the last
+    /// unit that leaves takes it along, and a scope of machined's making would cost as much time as an app does.
+    fn pod_units(&self) -> AuxiliaryUnits<'_> {
+        let mut units: AuxiliaryUnits<'_> = vec![(
+            self.slice.as_str(),
+            vec![
+                ("Description", format!("Apps of rkt pod {}", self.uuid).into()),
+                ("StopWhenUnneeded", true.into()),
+            ],
+        )];
+        if self.machine.is_ours {
+            let leader = self.leader.as_raw_nonzero().get().cast_unsigned();
+            let properties = vec![
+                ("Description", format!("rkt pod {}", self.uuid).into()),
+                ("Slice", self.slice.as_str().into()),
+                ("CollectMode", "inactive-or-failed".into()),
+                // Our child, which keeps its PID until we have waited for it.
+                ("PIDs", vec![leader].into()),
+            ];
+            units.push((self.machine.name.as_str(), properties));
+        }
+        units
+    }
+
+    /// Waits until init is in the unit that the machine is registered against.
+    fn wait_for_scope(&mut self, init: &Init) -> Result<()> {
+        if !self.machine.is_ours {
+            return Ok(());
+        }
+        let scope = object_path(&self.machine.name);
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            for message in self.bus.wait(init.pidfd(), deadline)? {
+                let started = is_started(&message, &scope);
+                let refused = self.error(&message).is_some();
+                self.backlog.push(message);
+                if refused {
+                    bail!("its unit {} was not started", self.machine.name);
+                }
+                if started {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     fn signal(&mut self, message: &Message) -> Option<Event> {
@@ -122,14 +148,8 @@ impl Systemd {
         let (app, unit) = self.units.iter_mut().enumerate().find(|(_, unit)| path.as_str() == unit.object)?;
         let body = message.body();
         let changed: PropertiesChanged<'_> = body.deserialize().ok()?;
-        unit.learn(&changed);
-        let ended = unit.ends(&changed).then_some(Event::Ended {
-            app,
-            status: unit.exit_status(),
-            stopped: unit.stopping,
-        })?;
-        unit.ended = true;
-        Some(ended)
+        let ended = unit.learn(&changed);
+        ended.then(|| Event::Ended { app, status: unit.exit_status(), stopped: unit.stopping })
     }
 
     fn error(&self, message: &Message) -> Option<Event> {
@@ -145,54 +165,12 @@ impl Systemd {
     }
 }
 
-/// The body of `org.freedesktop.DBus.Properties.PropertiesChanged`.
-#[derive(Debug, Deserialize, Type)]
-struct PropertiesChanged<'a> {
-    #[serde(borrow)]
-    _interface: &'a str,
-    changed: std::collections::HashMap<&'a str, Variant<'a>>,
-    _invalidated: Vec<&'a str>,
-}
-
-impl Unit {
-    fn learn(&mut self, changed: &PropertiesChanged<'_>) {
-        if let Some(Variant::I32(code)) = changed.changed.get("ExecMainCode") {
-            self.code = *code;
-        }
-        if let Some(Variant::I32(status)) = changed.changed.get("ExecMainStatus") {
-            self.status = *status;
-        }
-        // The unit is told to stop while its process still runs, which no death of the process looks like.
-        if text(changed, "SubState").is_some_and(|state| state == "stop" || state == "stop-sigterm")
-            && self.code == 0
-        {
-            self.stopping = true;
-        }
-    }
-
-    fn ends(&self, changed: &PropertiesChanged<'_>) -> bool {
-        !self.ended
-            && self.code != 0
-            && text(changed, "ActiveState").is_some_and(|state| state == "inactive" || state == "failed")
-    }
-
-    fn exit_status(&self) -> u8 {
-        let number = if self.code == libc::CLD_EXITED { self.status } else { 128 + self.status };
-        u8::try_from(number & 0xff).unwrap_or(rkt_pod::stage1::EXIT_FAILURE)
-    }
-}
-
-fn text<'a>(changed: &'a PropertiesChanged<'_>, name: &str) -> Option<&'a str> {
-    match changed.changed.get(name) {
-        Some(Variant::Str(text)) => Some(text.as_str()),
-        _ => None,
-    }
-}
-
-/// The pod's slice, which is made together with the first unit in it: on its own it would be stopped at once, for
-/// the last unit that leaves takes it along, whoever has died before.
-fn slice_properties(uuid: &str) -> Properties<'static> {
-    vec![("Description", format!("Apps of rkt pod {uuid}").into()), ("StopWhenUnneeded", true.into())]
+/// Whether this signal says that a unit has started.
+fn is_started(message: &Message, object: &str) -> bool {
+    let body = message.body();
+    let changed: Option<PropertiesChanged<'_>> = body.deserialize().ok();
+    message.header().path().is_some_and(|path| path.as_str() == object)
+        && changed.is_some_and(|changed| changed.active_state() == Some("active"))
 }
 
 impl Launcher for Systemd {
@@ -202,8 +180,8 @@ impl Launcher for Systemd {
             .map(|(name, value)| format!("{name}={value}").into_bytes())
             .into();
         let control = Fd::from(&launch.control);
-        let unit = &mut self.units[launch.app];
-        let mut properties: Properties<'_> = vec![
+        let unit = &self.units[launch.app];
+        let properties: Properties<'_> = vec![
             ("Description", unit.description.as_str().into()),
             ("Slice", self.slice.as_str().into()),
             ("CollectMode", "inactive-or-failed".into()),
@@ -218,19 +196,34 @@ impl Launcher for Systemd {
             ("SyslogIdentifier", launch.name.into()),
             ("LogExtraFields", fields.into()),
             ("ExecStart", vec![(program.as_str(), vec!["app-exec", launch.spec], false)].into()),
+            ("BindsTo", vec![self.machine.name.as_str()].into()),
+            ("After", vec![self.machine.name.as_str()].into()),
         ];
-        if let Some(machine) = &self.machine_unit {
-            properties.push(("BindsTo", vec![machine.as_str()].into()));
-            properties.push(("After", vec![machine.as_str()].into()));
-        }
-        let mut auxiliary: AuxiliaryUnits<'_> = Vec::new();
-        if !self.has_slice {
-            auxiliary.push((self.slice.as_str(), slice_properties(&self.uuid)));
-        }
+        let with_it = if launch.app == 0 { self.pod_units() } else { Vec::new() };
         let start = Method { name: "StartTransientUnit", ..MANAGER };
-        unit.start = Some(self.bus.send(start, &(unit.name.as_str(), "fail", &properties, auxiliary))?);
-        self.has_slice = true;
+        let serial = self.bus.send(start, &(unit.name.as_str(), "fail", &properties, with_it))?;
+        self.units[launch.app].start = Some(serial);
         Ok(())
+    }
+
+    fn settle(&mut self, init: &Init, state: &mut RuntimeState) {
+        state.units = self.units.iter().map(|unit| unit.name.clone()).collect();
+        state.slice = Some(self.slice.clone());
+        state.machine_unit = Some(self.machine.name.clone());
+        let in_scope = self.wait_for_scope(init);
+        // What has come in meanwhile is for the supervisor to fetch.
+        let registered = self
+            .bus
+            .ring()
+            .and(in_scope)
+            .and_then(|()| machine::register(&self.bus, &self.uuid, self.leader, &self.root));
+        match registered {
+            Ok(()) => {
+                self.registered = true;
+                state.machine = Some(machine::name(&self.uuid));
+            }
+            Err(error) => state.machine_reason = Some(format!("{error:#}")),
+        }
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -238,7 +231,8 @@ impl Launcher for Systemd {
     }
 
     fn events(&mut self) -> Vec<Event> {
-        let messages = self.bus.incoming();
+        let mut messages = std::mem::take(&mut self.backlog);
+        messages.extend(self.bus.incoming());
         messages
             .iter()
             .filter_map(|message| match message.message_type() {
@@ -262,6 +256,10 @@ impl Launcher for Systemd {
         }
     }
 
+    fn reap(&mut self) {
+        // They are systemd's children.
+    }
+
     fn finish(&mut self, orderly: bool) -> Vec<anyhow::Error> {
         // Each call is waited for: who has left the bus has no privileges, and nothing of what it asked for is done.
         let mut errors = Vec::new();
@@ -270,10 +268,9 @@ impl Launcher for Systemd {
             errors.extend(unregistered.err().filter(|_| self.registered));
         }
         // Its scope ends with init. Where init died before it was in it, nothing else would end it.
-        let scope = machine::scope(&self.uuid);
-        if !orderly && self.machine_unit.as_deref().is_none_or(|unit| unit == scope) {
+        if !orderly && self.machine.is_ours {
             let stop = Method { name: "StopUnit", ..MANAGER };
-            let stopped = self.bus.call_unless(stop, &(scope.as_str(), "replace"), NO_SUCH_UNIT);
+            let stopped = self.bus.call_unless(stop, &(self.machine.name.as_str(), "replace"), NO_SUCH_UNIT);
             errors.extend(stopped.context("stop the machine's scope").err());
         }
         errors

@@ -54,7 +54,9 @@ pub(crate) fn main() -> Result<u8> {
             supervise::Supervisor::new(&pod, &init, launcher, output, terminal, apps)
         }
         Err(error) => {
+            // Where apps were launched, all is gone already.
             init.kill()?;
+            init.wait()?;
             return Err(error);
         }
     };
@@ -82,33 +84,36 @@ fn make(
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
         let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some() };
-        let mut launches = Vec::new();
+        let mut apps = Vec::new();
         for (index, app) in pod.apps.iter().enumerate() {
             let path = spec::write(pod, app, &volumes[index], &context)?;
-            let stdio = stdio(args, &mut output, terminal.as_ref(), index, app.name())?;
-            launches.push((path, descriptors(pod, app.name(), &volumes[index])?, stdio));
+            let (control, theirs) = Control::pair()?;
+            launcher.launch(Launch { app: index, name: app.name(), spec: &path, control: theirs })?;
+            apps.push(supervise::App::new(app.name(), control));
         }
+        // All this goes on while init and each app-exec start up.
+        let mut handovers = Vec::new();
+        for (index, app) in pod.apps.iter().enumerate() {
+            let stdio = stdio(args, &mut output, terminal.as_ref(), index, app.name())?;
+            handovers.push((descriptors(pod, app.name(), &volumes[index])?, stdio));
+        }
+        launcher.settle(init, state);
         write_state(pod, state)?;
         init.wait_ready()?;
-        let mut apps = Vec::new();
-        for (index, (path, mounts, stdio)) in launches.into_iter().enumerate() {
+        for (app, (mounts, stdio)) in apps.iter().zip(&handovers) {
             let fds: Vec<BorrowedFd<'_>> = [init.pidfd(), mounts[0].as_fd()]
                 .into_iter()
                 .chain(stdio.iter().map(AsFd::as_fd))
                 .chain(mounts[1..].iter().map(AsFd::as_fd))
                 .collect();
-            let (control, theirs) = Control::with_descriptors(&fds)?;
-            let name = pod.apps[index].name();
-            launcher.launch(Launch { app: index, name, spec: &path, control: theirs })?;
-            apps.push(supervise::App::new(name, control));
+            app.hand_over(&fds)?;
         }
         Ok(apps)
     })();
     match built {
         Ok(apps) => Ok((launcher, output, terminal, apps)),
         Err(error) => {
-            init.kill()?;
-            for left in launcher.finish(false) {
+            for left in launcher::end(launcher.as_mut(), init, false)? {
                 output::say(&format!("{left:#}"));
             }
             Err(error)

@@ -20,7 +20,7 @@ use stage2::control::Report;
 use super::STOP_TIMEOUT;
 use crate::{
     init::{Init, Word},
-    launcher::{Control, Event, Launcher},
+    launcher::{self, Control, Event, Launcher},
     output::{self, Output},
     pod::Pod,
     sys::SignalFd,
@@ -47,6 +47,11 @@ impl App {
     /// An app whose `app-exec` was just started.
     pub(crate) fn new(name: &str, control: Control) -> App {
         App { name: name.to_owned(), control: Some(control), failure: None, reported: None, status: None }
+    }
+
+    /// Passes `app-exec` what it needs to go on.
+    pub(crate) fn hand_over(&self, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        self.control.as_ref().map_or(Ok(()), |control| control.hand_over(descriptors))
     }
 }
 
@@ -113,7 +118,8 @@ impl<'a> Supervisor<'a> {
     pub(crate) fn run(&mut self, signals: &SignalFd) -> Result<u8> {
         let watched = self.watch(signals);
         // Whatever happened, the pod's processes end with init and what the launcher made is removed.
-        self.init.kill()?;
+        let orderly = watched.is_ok() && self.init_gone.is_none();
+        let left = launcher::end(self.launcher.as_mut(), self.init, orderly)?;
         if watched.is_err() {
             self.apps.iter_mut().for_each(|app| app.status = app.status.or(Some(KILLED)));
         }
@@ -121,8 +127,7 @@ impl<'a> Supervisor<'a> {
         if let Some(terminal) = self.terminal.as_mut() {
             terminal.finish();
         }
-        let orderly = watched.is_ok() && self.init_gone.is_none();
-        for left in self.launcher.finish(orderly) {
+        for left in left {
             output::say(&format!("{left:#}"));
         }
         watched?;
