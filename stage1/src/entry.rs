@@ -8,19 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rkt_pod::{
-    Place, PodDir, State, layout,
-    stage1::{RuntimeState, Supervisor},
-};
+use rkt_pod::{Place, PodDir, State, layout, stage1::Supervisor};
 use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, Signal},
 };
 
-use crate::{
-    cgroup,
-    launcher::{self, app_unit},
-};
+use crate::{cgroup, launcher};
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,10 +52,9 @@ pub(crate) fn gc() -> Result<u8> {
         remove_cgroup(relative.trim(), &uuid)?;
     }
     match this_pod(&uuid)?.runtime_state() {
-        Ok(state) if state.supervisor == Supervisor::Systemd => stop_units(&state, &uuid),
-        Ok(_) => Ok(0),
-        // It died before it could say how it runs.
-        Err(_) => stop_units(&RuntimeState::default(), &uuid),
+        Ok(state) if state.supervisor != Supervisor::Systemd => Ok(0),
+        // Also where it died before it could say how it runs.
+        _ => stop_slice(&uuid),
     }
 }
 
@@ -138,20 +131,13 @@ fn empty_cgroup(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Stops the units of a pod whose supervisor was killed. Normally systemd has collected them by itself.
-fn stop_units(state: &RuntimeState, uuid: &str) -> Result<u8> {
-    // Only names that this pod can have: the file is the pod's, and the pod is dead.
-    let prefix = app_unit(uuid, "");
-    let prefix = prefix.trim_end_matches(".service");
-    let units = state.units.iter().filter(|unit| unit.starts_with(prefix)).cloned();
-    let names: Vec<String> =
-        units.chain([launcher::pod_slice(uuid), launcher::machine_scope(uuid)]).collect();
+/// Stops the units of a pod whose supervisor was killed: all are in its slice. Normally systemd has done it by itself.
+fn stop_slice(uuid: &str) -> Result<u8> {
     if launcher::Connecting::start().is_err() {
         return Ok(0);
     }
     let status = Command::new("/usr/bin/systemctl")
-        .args(["stop", "--quiet", "--no-ask-password", "--"])
-        .args(&names)
+        .args(["stop", "--quiet", "--no-ask-password", "--", &launcher::pod_slice(uuid)])
         .stderr(std::process::Stdio::null())
         .status()
         .context("run systemctl stop")?;

@@ -17,7 +17,7 @@ use crate::{init::Init, pod::Pod};
 
 pub(crate) use bus::Connecting;
 pub(crate) use control::Control;
-pub(crate) use machine::{scope as machine_scope, slice as pod_slice};
+pub(crate) use machine::slice as pod_slice;
 pub(crate) use unit::app_unit;
 
 /// What `app-exec` needs besides its spec.

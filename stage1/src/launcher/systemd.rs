@@ -104,6 +104,7 @@ impl Systemd {
             vec![
                 ("Description", format!("Apps of rkt pod {}", self.uuid).into()),
                 ("StopWhenUnneeded", true.into()),
+                ("BindsTo", vec![self.machine.name.as_str()].into()),
             ],
         )];
         if self.machine.is_ours {
@@ -267,11 +268,11 @@ impl Launcher for Systemd {
             let unregistered = machine::unregister(&self.bus, &self.uuid);
             errors.extend(unregistered.err().filter(|_| self.registered));
         }
-        // Its scope ends with init. Where init died before it was in it, nothing else would end it.
-        if !orderly && self.machine.is_ours {
+        // The slice ends with the pod's init. Where init died before it was in its scope, nothing else would end it.
+        if !orderly {
             let stop = Method { name: "StopUnit", ..MANAGER };
-            let stopped = self.bus.call_unless(stop, &(self.machine.name.as_str(), "replace"), NO_SUCH_UNIT);
-            errors.extend(stopped.context("stop the machine's scope").err());
+            let stopped = self.bus.call_unless(stop, &(self.slice.as_str(), "replace"), NO_SUCH_UNIT);
+            errors.extend(stopped.context("stop the pod's slice").err());
         }
         errors
     }
