@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use rustix::process::Pid;
+use zbus::{Variant, fdo, wire::Fd};
 
 use super::{
     bus::{Bus, Method},
     unit::escape_dashes,
 };
+use crate::init::Init;
 
 const MACHINED: Method = Method {
     service: "org.freedesktop.machine1",
@@ -16,6 +17,10 @@ const MACHINED: Method = Method {
     interface: "org.freedesktop.machine1.Manager",
     name: "",
 };
+
+/// What the machine is registered as.
+const SERVICE: &str = "rkt";
+const CLASS: &str = "container";
 
 /// The machine's name.
 pub(crate) fn name(uuid: &str) -> String {
@@ -32,17 +37,30 @@ pub(crate) fn surrounding_service() -> Option<String> {
     own_service(&std::fs::read_to_string("/proc/self/cgroup").ok()?)
 }
 
-/// Registers the pod against the unit that its init is in.
+/// Registers the pod against the unit that its init is in: by init's pidfd where machined takes it (systemd 259), else by
+/// its PID, which is as safe while init is our child.
 ///
 /// # Errors
 /// What machined, or the bus in its place, says. The pod runs without it, too.
-pub(crate) fn register(bus: &Bus, uuid: &str, leader: Pid, root: &Path) -> Result<()> {
-    let leader = u32::try_from(leader.as_raw_nonzero().get())?;
-    let root = root.to_string_lossy();
-    let method = Method { name: "RegisterMachine", ..MACHINED };
-    let body = (name(uuid), uuid_bytes(uuid), "rkt", "container", leader, root.as_ref());
-    bus.call(method, &body).map_err(|error| anyhow!("register with systemd-machined: {error}"))?;
-    Ok(())
+pub(crate) fn register(bus: &Bus, uuid: &str, leader: &Init, root: &Path) -> Result<()> {
+    let (name, id, root) = (name(uuid), uuid_bytes(uuid), root.to_string_lossy());
+    let properties: [(&str, Variant<'_>); 5] = [
+        ("Id", id.as_slice().into()),
+        ("Service", SERVICE.into()),
+        ("Class", CLASS.into()),
+        ("LeaderPIDFD", Fd::from(leader.pidfd()).into()),
+        ("RootDirectory", root.as_ref().into()),
+    ];
+    let method = Method { name: "RegisterMachineEx", ..MACHINED };
+    let registered = match bus.call(method, &(&name, &properties[..])) {
+        Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::UnknownMethod(_)) => {
+            let pid = u32::try_from(leader.pid.as_raw_nonzero().get())?;
+            let method = Method { name: "RegisterMachine", ..MACHINED };
+            bus.call(method, &(&name, &id, SERVICE, CLASS, pid, root.as_ref()))
+        }
+        other => other,
+    };
+    registered.map(drop).map_err(|error| anyhow!("register with systemd-machined: {error}"))
 }
 
 /// The scope of a pod that is not in a service.

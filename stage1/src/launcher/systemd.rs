@@ -217,7 +217,7 @@ impl Launcher for Systemd {
             .bus
             .ring()
             .and(in_scope)
-            .and_then(|()| machine::register(&self.bus, &self.uuid, self.leader, &self.root));
+            .and_then(|()| machine::register(&self.bus, &self.uuid, init, &self.root));
         match registered {
             Ok(()) => {
                 self.registered = true;
