@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn values_are_read_by_name() {
-        let cases: [(&str, Value, bool); 22] = [
+        let cases: [(&str, Value, bool); 23] = [
+            ("resource/memory", json!({"limit": "1024", "request": "1Ki"}), true),
             ("resource/memory", json!({"limit": "1G"}), true),
             ("resource/memory", json!({"limit": 1_048_576}), true),
             ("resource/memory", json!({"limit": "1G", "request": "2G"}), false),

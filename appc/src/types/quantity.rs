@@ -1,14 +1,35 @@
 //! Quantities of resources: `500m`, `64Mi`, `1.5G`, `12e6` (spec, isolators).
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use super::TypeError;
 
 /// An exact amount, held in billionths of its unit. What is finer is rounded away from zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub struct Quantity {
     nano: i128,
+    /// Whether it was given with a binary suffix, and is printed with one. The amount alone counts.
     binary: bool,
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Quantity) -> bool {
+        self.nano == other.nano
+    }
+}
+
+impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Quantity) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Quantity) -> Ordering {
+        self.nano.cmp(&other.nano)
+    }
 }
 
 const NANO: i128 = 1_000_000_000;
@@ -158,6 +179,7 @@ mod tests {
         }
         assert_eq!(quantity("250m").milli(), Some(250));
         assert_eq!(quantity("0.3"), quantity("300m"));
+        assert_eq!(quantity("1Ki"), quantity("1024"));
         assert_eq!(quantity("0.0000000001").milli(), Some(1));
         assert_eq!(quantity("-5").units(), None);
         assert_eq!(quantity("100E").units(), None);
