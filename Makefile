@@ -93,12 +93,18 @@ bench: setup release
 	tests/testbed/testbed stop $(BENCH); \
 	exit $$status
 
-## install: programs, helpers and documentation below DESTDIR/PREFIX
+## install: programs, helpers, completions, manual pages and documentation below DESTDIR/PREFIX
+share := $(DESTDIR)$(PREFIX)/share
 install: release
 	install -D -m 0755 -t "$(DESTDIR)$(PREFIX)/bin" "$(optimised)/rkt" "$(optimised)/actool"
 	install -D -m 0755 -t "$(DESTDIR)$(PREFIX)/lib/rkt/stage1" "$(optimised)/stage1"
 	install -D -m 0755 -t "$(DESTDIR)$(PREFIX)/lib/rkt/stage2" "$(optimised)/init" "$(optimised)/app-exec"
-	install -D -m 0644 -t "$(DESTDIR)$(PREFIX)/share/doc/rkt" README.md CHANGELOG.md LICENSE docs/*.md
+	install -D -m 0644 -t "$(share)/doc/rkt" README.md CHANGELOG.md LICENSE docs/*.md
+	"$(optimised)/rkt" man "$(share)/man/man1"
+	install -d "$(share)/bash-completion/completions" "$(share)/zsh/site-functions" "$(share)/fish/vendor_completions.d"
+	"$(optimised)/rkt" completion bash >"$(share)/bash-completion/completions/rkt"
+	"$(optimised)/rkt" completion zsh >"$(share)/zsh/site-functions/_rkt"
+	"$(optimised)/rkt" completion fish >"$(share)/fish/vendor_completions.d/rkt.fish"
 
 fmt:
 	$(CARGO) fmt --all

@@ -1,4 +1,5 @@
 //! What is printed and read again is what it was, for every type.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod manifests;
 mod strategies;

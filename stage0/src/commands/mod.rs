@@ -8,6 +8,7 @@ mod global;
 mod image;
 mod list;
 mod logs;
+mod man;
 mod rm;
 mod run;
 mod status;
@@ -69,6 +70,8 @@ enum Commands {
     Version(version::Args),
     /// Print a completion script for a shell
     Completion(completion::Args),
+    /// Write the manual pages into a directory
+    Man(man::Args),
 }
 
 impl Commands {
@@ -87,6 +90,7 @@ impl Commands {
             Commands::Image(command) => command.name(),
             Commands::Version(_) => "version",
             Commands::Completion(_) => "completion",
+            Commands::Man(_) => "man",
         }
     }
 }
@@ -196,6 +200,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Image(command) => image::run(global, command),
         Commands::Version(args) => version::run(&args),
         Commands::Completion(args) => completion::run(&args),
+        Commands::Man(args) => man::run(&args),
     }
 }
 

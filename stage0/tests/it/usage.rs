@@ -43,6 +43,8 @@ fn usage_errors_are_254_and_name_the_command() {
         (&["completion"], "completion: "),
         (&["completion", "tcl"], "completion: "),
         (&["completion", "bash", "zsh"], "completion: "),
+        (&["man"], "man: "),
+        (&["man", "/proc/x"], "man: make directory /proc/x: "),
         (&["run", "--ipc=shared"], "run: "),
         (&["run", "--supervisor=upstart"], "run: "),
         (&["r"], "rkt: "),
@@ -73,6 +75,17 @@ fn version_and_completion_are_printed() {
     assert!(version.contains("rkt Version: ") && version.contains("appc Version: 0.8.11\n"), "{version}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(data.rkt(&["completion", shell]).exits(0).stdout.contains("cat-manifest"), "{shell}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let data = Data::new();
+    let pages = data.path().join("man1");
+    data.rkt(&["man", &pages.display().to_string()]).exits(0);
+    for page in ["rkt", "rkt-run", "rkt-image-cat-manifest", "rkt-gc"] {
+        let text = fs::read_to_string(pages.join(page).with_extension("1")).unwrap();
+        assert!(text.contains(".TH ") && text.contains("system\\-config"), "{page}: {text}");
     }
 }
 
