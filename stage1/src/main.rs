@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("stage1: {error:#}");
+            output::say(&format!("{error:#}"));
             ExitCode::from(rkt_pod::stage1::EXIT_FAILURE)
         }
     }

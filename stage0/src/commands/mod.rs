@@ -168,13 +168,23 @@ fn parse(arguments: &[OsString]) -> Result<(ArgMatches, Cli), ExitCode> {
             Some(message) => {
                 let known = error.kind() != clap::error::ErrorKind::InvalidSubcommand;
                 let position = run::command_position(arguments).filter(|_| known);
-                note(position.and_then(|at| arguments[at].to_str()).unwrap_or("rkt"), message.trim_end());
+                let command = position.and_then(|at| arguments[at].to_str()).unwrap_or("rkt");
+                note(command, &usage_error(message));
             }
             None if error.print().is_err() => {} // Nobody reads.
             None => {}
         }
         ExitCode::from(if asked { 0 } else { FAILURE })
     })
+}
+
+/// What is wrong with the arguments, in one line: what clap says first, and its tips.
+fn usage_error(message: &str) -> String {
+    let mut paragraphs = message.split("\n\n").map(str::trim);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<&str>>().join(" ");
+    let wrong = paragraphs.next().map(words).unwrap_or_default();
+    let tips = paragraphs.filter(|text| text.starts_with("tip:")).map(|text| format!(" ({})", words(text)));
+    std::iter::once(wrong).chain(tips).chain(["; see --help".to_owned()]).collect()
 }
 
 fn print_help() {

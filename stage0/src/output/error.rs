@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use rkt_pod::message::plain;
+
 /// Tells the user something about the command `command`. Nothing is done about a stderr that cannot be written: there
 /// is no other place to say so, and what the command was doing matters more.
 pub(crate) fn note(command: &str, message: &str) {
@@ -26,24 +28,14 @@ fn whole_chain(error: &anyhow::Error) -> String {
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        let text = without_number(cause.to_string());
+        let text = plain(&cause.to_string());
         if line.is_empty() {
             line = text;
         } else if !line.ends_with(&text) {
             line = format!("{line}: {text}");
         }
     }
-    line.replace('\n', " ")
-}
-
-/// What the system says of an error, without the error's number.
-fn without_number(mut text: String) -> String {
-    while let Some(start) = text.find(" (os error ")
-        && let Some(length) = text[start..].find(')')
-    {
-        text.replace_range(start..=start + length, "");
-    }
-    text
+    line
 }
 
 #[cfg(test)]

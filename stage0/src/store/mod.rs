@@ -123,12 +123,12 @@ impl Store {
     pub(crate) fn by_id(&self, id: &str) -> Result<ImageRecord> {
         let hex = id.strip_prefix("sha512-").unwrap_or(id);
         if hex.len() < 2 {
-            return Err(StoreError::Lookup("image ID too short".to_owned()));
+            return Err(StoreError::Lookup(format!("image ID too short: {id:?}")));
         }
         let mut found = self.index.by_id_prefix(id)?;
         found.retain(|image| self.is_whole(image));
         match found.len() {
-            0 => Err(StoreError::Lookup("no image IDs found".to_owned())),
+            0 => Err(StoreError::Lookup(format!("no image IDs found that start with {id:?}"))),
             1 => Ok(found.remove(0)),
             _ => Err(StoreError::Lookup(format!("ambiguous image ID: {id:?}"))),
         }

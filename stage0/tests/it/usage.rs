@@ -51,7 +51,10 @@ fn usage_errors_are_254_and_name_the_command() {
     ] {
         let refused = data.rkt(words).exits(254);
         assert!(refused.stderr.starts_with(start) && refused.stdout.is_empty(), "{words:?} {refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{words:?} {refused:?}");
     }
+    let typo = data.rkt(&["runn"]).exits(254).stderr;
+    assert_eq!(typo, "rkt: unrecognized subcommand 'runn' (tip: a similar subcommand exists: 'run'); see --help\n");
 }
 
 #[test]

@@ -218,5 +218,5 @@ pub(crate) fn choose_log() -> LogSink {
 
 /// Writes one line for the user to stderr; there is nobody to tell if that fails.
 pub(crate) fn say(message: &str) {
-    if writeln!(io::stderr(), "stage1: {message}").is_err() {}
+    if writeln!(io::stderr(), "stage1: {}", rkt_pod::message::plain(message)).is_err() {}
 }
