@@ -54,7 +54,10 @@ fn usage_errors_are_254_and_name_the_command() {
         assert_eq!(refused.stderr.lines().count(), 1, "{words:?} {refused:?}");
     }
     let typo = data.rkt(&["runn"]).exits(254).stderr;
-    assert_eq!(typo, "rkt: unrecognized subcommand 'runn' (tip: a similar subcommand exists: 'run'); see --help\n");
+    assert_eq!(
+        typo,
+        "rkt: unrecognized subcommand 'runn' (tip: a similar subcommand exists: 'run'); see --help\n"
+    );
 }
 
 #[test]
