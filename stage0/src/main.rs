@@ -2,11 +2,14 @@
 
 mod commands;
 mod config;
+mod fetch;
 mod files;
+mod http;
 mod output;
 mod pod;
 mod stage1;
 mod store;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@ mod check;
 mod compression;
 mod entry;
 mod header;
+mod manifest;
 mod members;
 mod read;
 mod source;
@@ -11,6 +12,7 @@ mod write;
 
 pub use compression::{Compression, FileKind, HEAD, sniff};
 pub use entry::{Entry, EntryKind};
+pub use manifest::read_manifest;
 pub use read::{Archive, Limits, ReadError, read};
 pub use write::{ArchiveWriter, WriteError};
 

@@ -1,11 +1,14 @@
 //! `rkt fetch`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
 use super::global::Global;
-use crate::store::{ImageRecord, ImportOptions, Store};
+use crate::{
+    fetch::Reference,
+    store::{PullPolicy, Store},
+};
 
 /// Fetch image(s) and store them in the local store.
 #[derive(Debug, clap::Args)]
@@ -13,17 +16,27 @@ pub(crate) struct Args {
     /// Print the full image hash
     #[arg(long)]
     full: bool,
-    /// Image files
+    /// Signature of the image, where it is not beside it
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// When to fetch what the store may have: never, new or update
+    #[arg(long, value_name = "POLICY", default_value = "update")]
+    pull_policy: PullPolicy,
+    /// Images: files, URLs, names
     #[arg(value_name = "IMAGE", required = true)]
-    images: Vec<PathBuf>,
+    images: Vec<String>,
 }
 
 /// Fetches and prints an ID a line.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
+    if args.signature.is_some() && args.images.len() > 1 {
+        bail!("--signature is for one image, but there are {}", args.images.len());
+    }
     let store = Store::open(&global.dir)?;
+    let fetcher = global.fetcher(&store, args.pull_policy);
     let mut text = String::new();
     for image in &args.images {
-        let record = from_file(global, &store, image)?;
+        let record = fetcher.fetch(&Reference::read(image)?, args.signature.as_deref())?;
         if rustix::process::geteuid().is_root() && store.manifest(&record)?.dependencies.is_empty() {
             store.tree(&record)?;
         }
@@ -33,47 +46,4 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     }
     crate::output::print(text.as_bytes())?;
     Ok(0)
-}
-
-/// Imports an image file, which a path names.
-pub(crate) fn from_file(global: &Global, store: &Store, image: &Path) -> Result<ImageRecord> {
-    let path = image.to_string_lossy();
-    let path = path.strip_prefix("file://").map_or(image, Path::new);
-    if !is_path(image) {
-        bail!("image {:?}: only image files can be fetched in this version", image.display().to_string());
-    }
-    let options = ImportOptions { insecure_image: global.insecure.image() };
-    Ok(store.import_file(path, options)?)
-}
-
-/// Whether an image argument means a file: as rkt guesses it, the first that fits.
-pub(crate) fn is_path(image: &Path) -> bool {
-    let text = image.to_string_lossy();
-    if text.starts_with("file://") || image.is_absolute() || image.is_file() {
-        return true;
-    }
-    !text.contains(':') && (text.contains("./") || text.ends_with(".aci"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_told_from_names() {
-        for (text, path) in [
-            ("/a/b.aci", true),
-            ("file:///a/b.aci", true),
-            ("./b", true),
-            ("b.aci", true),
-            ("../b.aci", true),
-            ("example.com/app", false),
-            ("example.com/app:1.0", false),
-            ("docker://busybox", false),
-            ("https://example.com/a.aci", false),
-            ("busybox", false),
-        ] {
-            assert_eq!(is_path(Path::new(text)), path, "{text}");
-        }
-    }
 }

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::{
     config::{self, InsecureOptions},
-    output::note,
+    fetch::Fetcher,
+    store::{PullPolicy, Store},
+    trust::Keystore,
 };
 
 /// As they are written.
@@ -31,7 +33,7 @@ pub(crate) struct GlobalArgs {
     /// paths, seccomp, all-fetch, all-run, all
     #[arg(long, global = true, value_name = "LIST", default_value = "none")]
     insecure_options: InsecureOptions,
-    /// Trust keys that are found over https without asking. No command of this version looks for keys
+    /// Trust keys that are fetched over https without asking
     #[arg(long, global = true)]
     trust_keys_from_https: bool,
 }
@@ -47,14 +49,16 @@ pub(crate) struct Global {
     pub(crate) local_config: PathBuf,
     /// Protections that the user does without.
     pub(crate) insecure: InsecureOptions,
+    /// Whom images are trusted of.
+    pub(crate) keystore: Keystore,
+    /// Whether keys that come over https need no review.
+    pub(crate) trust_keys_from_https: bool,
 }
 
 impl Global {
     /// Resolves the data directory: the option, else the configuration, else the default.
     pub(crate) fn new(args: GlobalArgs) -> Result<Global> {
-        if args.trust_keys_from_https {
-            note("rkt", "--trust-keys-from-https: no command of this version looks for keys");
-        }
+        let keystore = Keystore::new(&args.system_config, &args.local_config);
         let layers: Vec<PathBuf> =
             [Some(args.system_config), Some(args.local_config.clone()), args.user_config]
                 .into_iter()
@@ -71,7 +75,22 @@ impl Global {
             debug: args.debug,
             local_config: args.local_config,
             insecure: args.insecure_options,
+            keystore,
+            trust_keys_from_https: args.trust_keys_from_https,
         })
+    }
+}
+
+impl Global {
+    /// Fetches images into `store`.
+    pub(crate) fn fetcher<'a>(&'a self, store: &'a Store, policy: PullPolicy) -> Fetcher<'a> {
+        Fetcher {
+            store,
+            keystore: &self.keystore,
+            insecure: self.insecure,
+            trust_keys_from_https: self.trust_keys_from_https,
+            policy,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod rm;
 mod run;
 mod status;
 mod stop;
+mod trust;
 mod uuids;
 mod version;
 
@@ -49,6 +50,8 @@ enum Commands {
     Run(Box<run::Args>),
     /// Fetch image(s) and store them in the local store
     Fetch(fetch::Args),
+    /// Trust a key for image verification
+    Trust(trust::Args),
     /// List pods
     List(list::Args),
     /// Check the status of a rkt pod
@@ -80,6 +83,7 @@ impl Commands {
         match self {
             Commands::Run(_) => "run",
             Commands::Fetch(_) => "fetch",
+            Commands::Trust(_) => "trust",
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
             Commands::Stop(_) => "stop",
@@ -200,6 +204,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
             run::run(global, &args, matches)
         }
         Commands::Fetch(args) => fetch::run(global, &args),
+        Commands::Trust(args) => trust::run(global, &args),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
         Commands::Stop(args) => stop::run(global, &args),

@@ -36,6 +36,21 @@ impl InsecureOptions {
         self.0 & IMAGE != 0
     }
 
+    /// Certificates are not checked.
+    pub(crate) fn tls(self) -> bool {
+        self.0 & TLS != 0
+    }
+
+    /// Discovery may use http.
+    pub(crate) fn http(self) -> bool {
+        self.0 & HTTP != 0
+    }
+
+    /// Keys may be looked for without checked certificates.
+    pub(crate) fn pubkey(self) -> bool {
+        self.0 & PUBKEY != 0
+    }
+
     /// Apps keep all capabilities.
     pub(crate) fn capabilities(self) -> bool {
         self.0 & CAPABILITIES != 0

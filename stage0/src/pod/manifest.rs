@@ -21,6 +21,8 @@ pub(crate) struct AppOptions {
     pub(crate) name: Option<String>,
     /// `--exec`
     pub(crate) exec: Option<String>,
+    /// `--signature`
+    pub(crate) signature: Option<String>,
     /// What stood between `--` and `---`.
     pub(crate) arguments: Option<Vec<String>>,
     /// `--working-dir`

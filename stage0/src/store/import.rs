@@ -17,27 +17,27 @@ use super::{
     index::Source,
     tree,
     unpack::Unpacker,
+    verify::{Verification, copy},
     workspace::{Workspace, make},
 };
 use crate::files::{FileError, Step};
 
-/// How an image is imported.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ImportOptions {
-    /// Whether an image that nobody has signed will do.
-    pub(crate) insecure_image: bool,
-}
-
 /// How long an image counts as used after a use, in nanoseconds: so long, no use is written down.
 const USE_LASTS: i64 = 3600 * 1_000_000_000;
 
+/// What is imported, and how.
+#[derive(Debug)]
+pub(super) struct Import<'a> {
+    /// Where it is from, for messages.
+    pub(super) shown: &'a str,
+    /// Whether it must be signed.
+    pub(super) verification: Verification<'a>,
+}
+
 impl Store {
     /// Imports the image in a file. The same file, unchanged, is not read again.
-    pub(crate) fn import_file(&self, path: &Path, options: ImportOptions) -> Result<ImageRecord> {
+    pub(crate) fn import_file(&self, path: &Path, verification: Verification<'_>) -> Result<ImageRecord> {
         let shown = path.display().to_string();
-        if !options.insecure_image {
-            return Err(StoreError::Unsigned(shown));
-        }
         let path = std::path::absolute(path).step("find", path)?;
         // Opening a pipe would wait for a writer.
         let metadata = fs::metadata(&path).step("open image", &path)?;
@@ -46,16 +46,17 @@ impl Store {
             return Err(StoreError::Invalid { path: shown, source });
         }
         let file = File::open(&path).step("open image", &path)?;
-        let source = source_of(&file, &path)?;
+        let source = source_of(&file, &path, verification)?;
         if let Some(image) = self.known(&source)? {
             return Ok(image);
         }
-        let _lock = self.lock_source(&source)?;
+        let _lock = self.lock(&format!("{source:?}"))?;
         // Whoever had the lock before us may have imported the same file.
         if let Some(image) = self.known(&source)? {
             return Ok(image);
         }
-        self.import(file, &path, &source)
+        let import = Import { shown: &path.display().to_string(), verification };
+        self.import(file, &import, |image| self.index.add(image, &source))
     }
 
     fn known(&self, source: &Source) -> Result<Option<ImageRecord>> {
@@ -75,29 +76,56 @@ impl Store {
         self.index.set_last_used(image.id.as_str(), now)
     }
 
-    fn lock_source(&self, source: &Source) -> Result<Lock> {
-        let name: String =
-            Sha512::digest(format!("{source:?}")).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    /// Lets one at a time import what is called `what`.
+    pub(super) fn lock(&self, what: &str) -> Result<Lock> {
+        let name: String = Sha512::digest(what).iter().take(16).map(|b| format!("{b:02x}")).collect();
         let path = self.base.join("imagelocks").join(name);
         make(&path)?;
         Lock::wait(&path, Kind::Exclusive).map_err(|error| StoreError::Lookup(error.to_string()))
     }
 
-    fn import(&self, file: File, path: &Path, source: &Source) -> Result<ImageRecord> {
+    /// Imports what `input` holds. `record` adds it to the index, when all of it is in its place.
+    pub(super) fn import(
+        &self,
+        input: impl Read + Send,
+        import: &Import<'_>,
+        record: impl FnOnce(&ImageRecord) -> Result<()>,
+    ) -> Result<ImageRecord> {
         let workspace = Workspace::new(&self.base)?;
         let blob = workspace.path().join("blob");
-        let copy = File::create_new(&blob).step("make", &blob)?;
-        let mut tee = Tee { input: file, copy };
+        match import.verification {
+            Verification::Insecure => {
+                let copy = File::create_new(&blob).step("make", &blob)?;
+                self.unpack(&workspace, Tee { input, copy }, import, record)
+            }
+            // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
+            Verification::Signed(signed) => {
+                copy(input, &blob, import.shown)?;
+                signed.verify(&blob, import.shown)?;
+                let input = File::open(&blob).step("open", &blob)?;
+                self.unpack(&workspace, input, import, record)
+            }
+        }
+    }
+
+    fn unpack(
+        &self,
+        workspace: &Workspace,
+        mut input: impl Read + Send,
+        import: &Import<'_>,
+        record: impl FnOnce(&ImageRecord) -> Result<()>,
+    ) -> Result<ImageRecord> {
+        let path = Path::new(import.shown);
         let root = rustix::process::geteuid().is_root();
         let tree = workspace.path().join("tree");
         let mut unpacker = if root { Some(Unpacker::new(&tree)?) } else { None };
-        let read = aci::read(&mut tee, &Limits::default(), &mut |entry, content| match &mut unpacker {
+        let read = aci::read(&mut input, &Limits::default(), &mut |entry, content| match &mut unpacker {
             Some(unpacker) => unpacker.add(entry, content),
             None => io::copy(content, &mut io::sink()).map(drop).step("read", &entry.path),
         });
         let archive = read.map_err(|error| StoreError::of_read(path, error))?;
         // What follows the archive in the file belongs to the file.
-        io::copy(&mut tee, &mut io::sink()).step("read", path)?;
+        io::copy(&mut input, &mut io::sink()).step("read", path)?;
         let now = now();
         let mut image = ImageRecord {
             name: archive.manifest.name.to_string(),
@@ -119,11 +147,11 @@ impl Store {
             tree::complete(&tree, &image, &archive.manifest_bytes)?;
         }
         sync(workspace.path())?;
-        self.place(&workspace, &image)?;
+        self.place(workspace, &image)?;
         if let Some(known) = self.index.by_id(image.id.as_str())? {
             image = ImageRecord { tree_size: image.tree_size.max(known.tree_size), ..known };
         }
-        self.index.add(&image, source)?;
+        record(&image)?;
         Ok(image)
     }
 
@@ -167,12 +195,21 @@ pub(super) fn sync(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Seconds since the epoch.
+pub(super) fn seconds_now() -> i64 {
+    now() / 1_000_000_000
+}
+
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn source_of(file: &File, path: &Path) -> std::result::Result<Source, FileError> {
+fn source_of(
+    file: &File,
+    path: &Path,
+    verification: Verification<'_>,
+) -> std::result::Result<Source, FileError> {
     let data = file.metadata().step("look at", path)?;
     Ok(Source {
         path: path.to_string_lossy().into_owned(),
@@ -181,16 +218,17 @@ fn source_of(file: &File, path: &Path) -> std::result::Result<Source, FileError>
         size: data.size().cast_signed(),
         mtime: data.mtime().saturating_mul(1_000_000_000).saturating_add(data.mtime_nsec()),
         ctime: data.ctime().saturating_mul(1_000_000_000).saturating_add(data.ctime_nsec()),
+        verified: verification.is_needed(),
     })
 }
 
 /// Copies what is read through it.
-struct Tee {
-    input: File,
+struct Tee<R> {
+    input: R,
     copy: File,
 }
 
-impl Read for Tee {
+impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.input.read(buffer)?;
         self.copy.write_all(&buffer[..length])?;

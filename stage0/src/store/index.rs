@@ -7,32 +7,17 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql, TransactionBehavior, params};
 
 use super::{
     ImageRecord, Result, StoreError,
+    schema::{FROM_1, SCHEMA, VERSION},
     workspace::{Workspace, make},
 };
 use crate::files::Step;
 
-/// The version of the tables below.
-const VERSION: i64 = 1;
-
 /// How long to wait for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-const SCHEMA: &str = "
-    CREATE TABLE image (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT, import_time INTEGER NOT NULL,
-        last_used INTEGER NOT NULL, latest INTEGER NOT NULL, size INTEGER NOT NULL, tree_size INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX image_by_name ON image (name);
-    CREATE TABLE source (
-        path TEXT PRIMARY KEY, device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
-        mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, image TEXT NOT NULL
-    ) WITHOUT ROWID;
-    PRAGMA user_version = 1;
-";
 
 const COLUMNS: &str = "id, name, version, import_time, last_used, latest, size, tree_size";
 
@@ -51,6 +36,23 @@ pub(super) struct Source {
     pub(super) mtime: i64,
     /// Nanoseconds since the epoch.
     pub(super) ctime: i64,
+    /// Whether its signature was verified; where one is looked for, whether it must have been.
+    pub(super) verified: bool,
+}
+
+/// What was downloaded, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remote {
+    /// The URL.
+    pub(super) url: String,
+    /// By what the server knows it again.
+    pub(super) etag: Option<String>,
+    /// For how many seconds nobody need ask again.
+    pub(super) max_age: i64,
+    /// When: seconds since the epoch.
+    pub(super) time: i64,
+    /// Whether its signature was verified.
+    pub(super) verified: bool,
 }
 
 /// The open index.
@@ -75,12 +77,29 @@ impl Index {
             }
         };
         let index = Index { connection: connection.map_err(|error| wrap(&path, error))?, path };
+        if index.version()? == 1 {
+            index.upgrade()?;
+        }
         match index.version()? {
             VERSION => Ok(index),
             found => {
                 Err(StoreError::Version { path: index.path.display().to_string(), found, known: VERSION })
             }
         }
+    }
+
+    /// Brings an index of version 1 up to date, unless somebody else just has.
+    fn upgrade(&self) -> Result<()> {
+        let run = || -> rusqlite::Result<()> {
+            let transaction =
+                rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            if version == 1 {
+                transaction.execute_batch(FROM_1)?;
+            }
+            transaction.commit()
+        };
+        run().map_err(|error| self.wrap(error))
     }
 
     fn version(&self) -> Result<i64> {
@@ -98,10 +117,17 @@ impl Index {
         let columns = COLUMNS.replace(", size", ", image.size");
         let sql = format!(
             "SELECT {columns} FROM source JOIN image ON image.id = source.image WHERE path = ?1 AND device = ?2 \
-             AND inode = ?3 AND source.size = ?4 AND mtime = ?5 AND ctime = ?6"
+             AND inode = ?3 AND source.size = ?4 AND mtime = ?5 AND ctime = ?6 AND verified >= ?7"
         );
-        let values =
-            params![source.path, source.device, source.inode, source.size, source.mtime, source.ctime];
+        let values = params![
+            source.path,
+            source.device,
+            source.inode,
+            source.size,
+            source.mtime,
+            source.ctime,
+            source.verified
+        ];
         self.connection.query_row(&sql, values, read).optional().map_err(|error| self.wrap(error))
     }
 
@@ -137,6 +163,34 @@ impl Index {
 
     /// Adds an image, and the file it came from.
     pub(super) fn add(&self, image: &ImageRecord, source: &Source) -> Result<()> {
+        self.add_with(
+            image,
+            "INSERT OR REPLACE INTO source (path, device, inode, size, mtime, ctime, image, verified) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                source.path,
+                source.device,
+                source.inode,
+                source.size,
+                source.mtime,
+                source.ctime,
+                image.id.as_str(),
+                source.verified
+            ],
+        )
+    }
+
+    /// Adds an image, and the URL it came from.
+    pub(super) fn add_remote(&self, image: &ImageRecord, remote: &Remote) -> Result<()> {
+        self.add_with(
+            image,
+            "INSERT OR REPLACE INTO remote (url, etag, max_age, time, image, verified) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![remote.url, remote.etag, remote.max_age, remote.time, image.id.as_str(), remote.verified],
+        )
+    }
+
+    fn add_with(&self, image: &ImageRecord, sql: &str, values: &[&dyn ToSql]) -> Result<()> {
         let run = || -> rusqlite::Result<()> {
             let transaction =
                 rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
@@ -153,22 +207,26 @@ impl Index {
                     image.tree_size
                 ],
             )?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO source (path, device, inode, size, mtime, ctime, image) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![
-                    source.path,
-                    source.device,
-                    source.inode,
-                    source.size,
-                    source.mtime,
-                    source.ctime,
-                    image.id.as_str()
-                ],
-            )?;
+            transaction.execute(sql, values)?;
             transaction.commit()
         };
         run().map_err(|error| self.wrap(error))
+    }
+
+    /// What was downloaded from this URL, and the image that it was.
+    pub(super) fn by_url(&self, url: &str) -> Result<Option<(Remote, String)>> {
+        let sql = "SELECT etag, max_age, time, verified, image FROM remote WHERE url = ?1";
+        let read = |row: &Row<'_>| {
+            let remote = Remote {
+                url: url.to_owned(),
+                etag: row.get(0)?,
+                max_age: row.get(1)?,
+                time: row.get(2)?,
+                verified: row.get(3)?,
+            };
+            Ok((remote, row.get(4)?))
+        };
+        self.connection.query_row(sql, [url], read).optional().map_err(|error| self.wrap(error))
     }
 
     /// Notes the size of an image's tree.
@@ -189,6 +247,7 @@ impl Index {
             let transaction =
                 rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             transaction.execute("DELETE FROM source WHERE image = ?1", [id])?;
+            transaction.execute("DELETE FROM remote WHERE image = ?1", [id])?;
             transaction.execute("DELETE FROM image WHERE id = ?1", [id])?;
             transaction.commit()
         };
@@ -275,6 +334,7 @@ mod tests {
                             size: 0,
                             mtime: 0,
                             ctime: 0,
+                            verified: false,
                         };
                         index.add(&image, &source).unwrap();
                     });
@@ -286,13 +346,40 @@ mod tests {
     }
 
     #[test]
+    fn an_older_index_is_brought_up_to_date() {
+        let base = tempfile::tempdir().unwrap();
+        drop(Index::open(base.path()).unwrap());
+        let old = Connection::open(base.path().join("db/index.sqlite3")).unwrap();
+        old.execute_batch(
+            "ALTER TABLE source DROP COLUMN verified; DROP TABLE remote; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        old.execute_batch("INSERT INTO image VALUES ('sha512-ab', 'a', NULL, 1, 1, 1, 1, 1)").unwrap();
+        old.execute_batch("INSERT INTO source VALUES ('/a', 1, 1, 1, 1, 1, 'sha512-ab')").unwrap();
+        drop(old);
+        let index = Index::open(base.path()).unwrap();
+        let mut source = Source {
+            path: "/a".to_owned(),
+            device: 1,
+            inode: 1,
+            size: 1,
+            mtime: 1,
+            ctime: 1,
+            verified: false,
+        };
+        assert_eq!(index.by_source(&source).unwrap().unwrap().name, "a");
+        source.verified = true;
+        assert!(index.by_source(&source).unwrap().is_none(), "nobody has verified it");
+    }
+
+    #[test]
     fn what_is_no_index_of_ours_is_refused() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("db/index.sqlite3");
         drop(Index::open(base.path()).unwrap());
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = Index::open(base.path()).unwrap_err().to_string();
-        assert!(error.ends_with("it has version 99, this rkt knows 1; use the rkt that made it"), "{error}");
+        assert!(error.ends_with("it has version 99, this rkt knows 2; use the rkt that made it"), "{error}");
         fs::write(&path, "x".repeat(10_000)).unwrap();
         let error = Index::open(base.path()).unwrap_err().to_string();
         assert!(error.contains("file is not a database"), "{error}");

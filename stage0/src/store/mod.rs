@@ -15,8 +15,11 @@
 mod import;
 mod index;
 mod record;
+mod remote;
+mod schema;
 mod tree;
 mod unpack;
+mod verify;
 mod workspace;
 
 use std::{
@@ -30,11 +33,16 @@ use appc::{
     types::ImageName,
 };
 
-pub(crate) use import::ImportOptions;
 pub(crate) use record::ImageRecord;
+pub(crate) use remote::PullPolicy;
 pub(crate) use tree::{Tree, overlay_supported};
+pub(crate) use verify::{MAX_SIGNATURE, SignatureFrom, Signed, Verification, signature_beside};
 
-use crate::files::{FileError, remove_tree};
+use crate::{
+    files::{FileError, remove_tree},
+    http::HttpError,
+    trust::TrustError,
+};
 use index::Index;
 
 /// What can go wrong in the store.
@@ -74,9 +82,35 @@ pub(crate) enum StoreError {
     },
     /// Nothing verifies the image.
     #[error(
-        "image {0}: signatures are not verified in this version; use --insecure-options=image if you trust the file"
+        "image {path}: its signature {signature} cannot be read: {source}; have the image signed, or use --insecure-options=image if you trust the file"
     )]
-    Unsigned(String),
+    Unsigned {
+        /// The image.
+        path: String,
+        /// Where its signature should be.
+        signature: String,
+        /// Why it is not.
+        source: io::Error,
+    },
+    /// What should verify the image does not.
+    #[error("image {path}: {source}")]
+    Untrusted {
+        /// The image.
+        path: String,
+        /// Why.
+        source: TrustError,
+    },
+    /// It cannot be downloaded.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// It is another image than was asked for.
+    #[error("image {path}: {reason}")]
+    Other {
+        /// The image.
+        path: String,
+        /// What is different.
+        reason: String,
+    },
     /// The argument names no image.
     #[error("{0}")]
     Lookup(String),
@@ -115,7 +149,16 @@ impl Store {
     pub(crate) fn resolve(&self, argument: &str) -> Result<ImageRecord> {
         match argument.strip_prefix("sha512-") {
             Some(hex) if !hex.is_empty() && !hex.contains('-') => self.by_id(argument),
-            _ => self.by_name(argument),
+            _ => {
+                let name: ImageName = argument
+                    .parse()
+                    .map_err(|error| StoreError::Lookup(format!("invalid image string: {error}")))?;
+                self.by_name(&name)?.ok_or_else(|| {
+                    StoreError::Lookup(format!(
+                        "no image {argument:?} in the store; fetch it first, with rkt fetch"
+                    ))
+                })
+            }
         }
     }
 
@@ -134,20 +177,16 @@ impl Store {
         }
     }
 
-    fn by_name(&self, argument: &str) -> Result<ImageRecord> {
-        let name: ImageName =
-            argument.parse().map_err(|error| StoreError::Lookup(format!("invalid image string: {error}")))?;
+    /// The image of this name whose labels are those of the name: the latest first, then the most recently imported.
+    pub(crate) fn by_name(&self, name: &ImageName) -> Result<Option<ImageRecord>> {
         let mut found = self.index.by_name(name.name.as_str())?;
-        // The latest first, then the most recently imported.
         found.sort_by_key(|image| std::cmp::Reverse((image.latest, image.import_time)));
         for image in found {
             if self.is_whole(&image) && self.manifest(&image)?.labels.contains(&name.labels) {
-                return Ok(image);
+                return Ok(Some(image));
             }
         }
-        Err(StoreError::Lookup(format!(
-            "no image {argument:?} in the store; fetch its file first, with rkt fetch FILE.aci"
-        )))
+        Ok(None)
     }
 
     /// Whether the disk has what the index says.

@@ -25,12 +25,6 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
 }
 
-/// Why reading stops at the manifest.
-enum Stop {
-    Found(Vec<u8>),
-    Failed(io::Error),
-}
-
 /// Prints it. An invalid one is printed as it stands, and then what is wrong with it.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let [path] = args.files.as_slice() else { return Err("Must provide one file".to_owned()) };
@@ -52,21 +46,8 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 fn find(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path);
     let file = file.map_err(|error| format!("Cannot open {}: {}", path.display(), words(&error)))?;
-    let read = aci::read(file, &Limits::default(), &mut |entry, content| {
-        if entry.path != Path::new("manifest") {
-            return Ok(());
-        }
-        let mut text = Vec::new();
-        match content.read_to_end(&mut text) {
-            Ok(_) => Err(Stop::Found(text)),
-            Err(error) => Err(Stop::Failed(error)),
-        }
-    });
-    match read {
-        Err(ReadError::Visit(Stop::Found(text))) => Ok(text),
-        Err(ReadError::Visit(Stop::Failed(error))) => Err(format!("{}: {}", path.display(), words(&error))),
-        Err(ReadError::Invalid(error)) => Err(format!("{}: {error}", path.display())),
-        Err(ReadError::Io(error)) => Err(format!("{}: {}", path.display(), words(&error))),
-        Ok(_) => Err(format!("{}: missing manifest", path.display())),
-    }
+    aci::read_manifest(file, &Limits::default()).map_err(|error| match error {
+        ReadError::Invalid(error) => format!("{}: {error}", path.display()),
+        ReadError::Io(error) | ReadError::Visit(error) => format!("{}: {}", path.display(), words(&error)),
+    })
 }

@@ -58,7 +58,7 @@ pub(crate) fn mark_groups(arguments: Vec<OsString>) -> Vec<OsString> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 16] = [
+    const OPTIONS: [&str; 17] = [
         "name",
         "exec",
         "working_dir",
@@ -74,6 +74,7 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "annotation",
         "user_annotation",
         "user_label",
+        "signature",
         "app_arguments",
     ];
     let mut words: Vec<(usize, &str, &String)> = Vec::new();
@@ -106,6 +107,7 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
     match id {
         "name" => once(&mut app.name, value)?,
         "exec" => once(&mut app.exec, value)?,
+        "signature" => once(&mut app.signature, value)?,
         "working_dir" => app.working_directory = Some(value.to_owned()),
         "user" => app.user = Some(value.to_owned()),
         "group" => app.group = Some(value.to_owned()),

@@ -17,15 +17,16 @@ use rkt_pod::{
     stage1::{RunArgs, Supervisor},
 };
 
-use super::{fetch, global::Global, need_root};
+use super::{global::Global, need_root};
 use crate::{
+    fetch::Reference,
     pod::{
         manifest::{self, AppOptions, PodOptions},
         prepare::{self, AppImage},
         remove,
     },
     stage1,
-    store::{Store, overlay_supported},
+    store::{PullPolicy, Store, overlay_supported},
 };
 
 pub(crate) use arguments::{command_position, mark_groups};
@@ -75,9 +76,9 @@ pub(crate) struct Args {
     /// Who starts and watches the apps: auto, systemd or direct
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = supervisor)]
     supervisor: Supervisor,
-    /// Where images named by name come from: never and new take the store's, update fetches
-    #[arg(long, value_name = "POLICY", default_value = "new", value_parser = ["never", "new", "update"])]
-    pull_policy: String,
+    /// When to fetch what the store may have: never, new or update
+    #[arg(long, value_name = "POLICY", default_value = "new")]
+    pull_policy: PullPolicy,
     #[command(flatten)]
     apps: AppArgs,
 }
@@ -131,6 +132,9 @@ struct AppArgs {
     /// User label of the app in the form key=value
     #[arg(long, value_name = "KEY=VALUE")]
     user_label: Vec<String>,
+    /// Signature of the image, where it is not beside it
+    #[arg(long, value_name = "FILE")]
+    signature: Vec<String>,
     /// What stood between `--` and `---`
     #[arg(long, hide = true, allow_hyphen_values = true, require_equals = true)]
     app_arguments: Vec<String>,
@@ -222,7 +226,7 @@ fn check(args: &Args, mounts: &[Mount], apps: &[AppOptions]) -> Result<()> {
             || !mounts.is_empty()
             || !args.volume.is_empty()
             || args.inherit_env
-            || args.pull_policy != "new"
+            || args.pull_policy != PullPolicy::New
             || !args.set_env.is_empty()
             || !args.set_env_file.is_empty();
         if others {
@@ -298,17 +302,11 @@ fn from_images(
     mounts: Vec<Mount>,
     apps: &[AppOptions],
 ) -> Result<(PodManifest, Vec<AppImage>)> {
+    let fetcher = global.fetcher(store, args.pull_policy);
     let mut images = Vec::new();
     for app in apps {
-        let path = Path::new(&app.image);
-        let is_id = app.image.starts_with("sha512-");
-        let record = if !is_id && fetch::is_path(path) {
-            fetch::from_file(global, store, path)?
-        } else if args.pull_policy == "update" && !is_id {
-            bail!("image {:?}: only image files can be fetched in this version", app.image);
-        } else {
-            store.resolve(&app.image)?
-        };
+        let signature = app.signature.as_deref().map(Path::new);
+        let record = fetcher.fetch(&Reference::read(&app.image)?, signature)?;
         images.push(AppImage::new(store, record)?);
     }
     let options = PodOptions {

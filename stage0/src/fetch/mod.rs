@@ -1,0 +1,172 @@
+//! From what a user writes to an image in the store: which kind of reference it is, where the image is, and who must
+//! have signed it.
+
+mod reference;
+mod review;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use appc::{
+    discovery,
+    types::{ImageName, host_os_arch},
+};
+
+pub(crate) use reference::Reference;
+pub(crate) use review::{Review, keys_of, trust_key};
+
+use crate::{
+    config::InsecureOptions,
+    http::{Client, Schemes},
+    output::note,
+    store::{
+        ImageRecord, MAX_SIGNATURE, PullPolicy, SignatureFrom, Signed, Store, Verification, signature_beside,
+    },
+    trust::{Keystore, Signature},
+};
+
+/// Fetches images for one command.
+#[derive(Debug)]
+pub(crate) struct Fetcher<'a> {
+    /// Where they go.
+    pub(crate) store: &'a Store,
+    /// Whom they are trusted of.
+    pub(crate) keystore: &'a Keystore,
+    /// Protections that the user does without.
+    pub(crate) insecure: InsecureOptions,
+    /// Whether keys that come over https need no review.
+    pub(crate) trust_keys_from_https: bool,
+    /// When they are fetched.
+    pub(crate) policy: PullPolicy,
+}
+
+impl Fetcher<'_> {
+    /// The image that `reference` means. Its signature is where it is expected, or in the file `signature`.
+    pub(crate) fn fetch(&self, reference: &Reference, signature: Option<&Path>) -> Result<ImageRecord> {
+        match reference {
+            Reference::Id(id) => Ok(self.store.by_id(id)?),
+            Reference::File(path) => self.file(path, signature),
+            Reference::Url(url) => self.url(url, signature, None),
+            Reference::Name(name) => self.name(name, signature),
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.insecure.tls())
+    }
+
+    fn file(&self, path: &Path, signature: Option<&Path>) -> Result<ImageRecord> {
+        let beside = PathBuf::from(signature_beside(&path.to_string_lossy()));
+        let signature = SignatureFrom::File(signature.unwrap_or(&beside));
+        let verification = if self.insecure.image() {
+            Verification::Insecure
+        } else {
+            Verification::Signed(Signed { keystore: self.keystore, signature, name: None })
+        };
+        Ok(self.store.import_file(path, verification)?)
+    }
+
+    /// An image at a URL: with its signature beside it, if it was not found by its `name` together with one.
+    fn url(&self, url: &str, signature: Option<&Path>, name: Option<&ImageName>) -> Result<ImageRecord> {
+        let asc = signature_beside(url);
+        self.download(url, &asc, signature, name)
+    }
+
+    fn download(
+        &self,
+        url: &str,
+        asc: &str,
+        signature: Option<&Path>,
+        name: Option<&ImageName>,
+    ) -> Result<ImageRecord> {
+        let import =
+            |verification| Ok(self.store.import_url(url, self.client(), self.policy, verification)?);
+        if self.insecure.image() {
+            return import(Verification::Insecure);
+        }
+        let signed = |signature| Verification::Signed(Signed { keystore: self.keystore, signature, name });
+        if let Some(path) = signature {
+            return import(signed(SignatureFrom::File(path)));
+        }
+        // What is in the store needs no signature any more.
+        if self.policy != PullPolicy::Update
+            && let Some(image) = self.store.verified_from(url)?
+        {
+            return Ok(image);
+        }
+        if self.policy == PullPolicy::Never {
+            bail!("image {url} was not found in the store, and --pull-policy=never forbids to fetch it");
+        }
+        let bytes = self.client().document(asc, Schemes::All, MAX_SIGNATURE).with_context(|| {
+            format!("image {url}: its signature is not to be had; use --insecure-options=image if you trust the image")
+        })?;
+        if let Some(name) = name {
+            // Who is not trusted need not be asked for the image.
+            let keys = self.keystore.keys(name.name.as_str())?;
+            Signature::read(&bytes, asc)?.check_issuer(&keys, name.name.as_str())?;
+        }
+        import(signed(SignatureFrom::Bytes { bytes: &bytes, place: asc }))
+    }
+
+    fn name(&self, name: &ImageName, signature: Option<&Path>) -> Result<ImageRecord> {
+        if self.policy != PullPolicy::Update {
+            match self.store.by_name(name)? {
+                Some(image) => return Ok(image),
+                None if self.policy == PullPolicy::Never => {
+                    bail!(
+                        "image \"{name}\" was not found in the store, and --pull-policy=never forbids to fetch it"
+                    )
+                }
+                None => {}
+            }
+        }
+        let name = with_platform(name)?;
+        let schemes = if self.insecure.http() { Schemes::All } else { Schemes::Https };
+        if !self.insecure.image() {
+            self.look_for_keys(name.name.as_str());
+        }
+        let found = discovery::images(&name, &mut |place| self.client().page(place, schemes))
+            .with_context(|| format!("image \"{name}\" is not in the store"))?;
+        let endpoint = found.found.first().context("discovery found nothing")?;
+        self.download(&endpoint.aci, &endpoint.asc, signature, Some(&name))
+    }
+
+    /// Looks for keys of a name that has none. That there are none, or that nobody accepts them, is told, and shows when
+    /// the image cannot be verified.
+    fn look_for_keys(&self, name: &str) {
+        if self.keystore.keys(name).map_or(true, |keys| !keys.is_empty()) {
+            return;
+        }
+        let secure = !self.insecure.tls() || self.insecure.pubkey();
+        if !secure {
+            note("image", "certificates are not checked: not looking for keys");
+            return;
+        }
+        let http = self.insecure.http() && self.insecure.pubkey();
+        let review = Review {
+            keystore: self.keystore,
+            prefix: Some(name),
+            skip: false,
+            trust_https: self.trust_keys_from_https,
+        };
+        let schemes = if http { Schemes::All } else { Schemes::Https };
+        let looked = keys_of(name, self.client(), schemes).and_then(|places| {
+            places.iter().try_for_each(|place| trust_key(&review, place, self.client(), schemes))
+        });
+        if let Err(error) = looked {
+            note("image", &rkt_pod::message::plain(&format!("no keys for {name:?}: {error:#}")));
+        }
+    }
+}
+
+/// The name, for this machine where it does not say otherwise.
+fn with_platform(name: &ImageName) -> Result<ImageName> {
+    let mut name = name.clone();
+    let (os, arch) = host_os_arch();
+    for (label, value) in [("os", os), ("arch", arch)] {
+        if name.labels.get(label).is_none() {
+            name.labels.set(label, value)?;
+        }
+    }
+    Ok(name)
+}

@@ -1,0 +1,236 @@
+//! Getting documents and images over https, and over http where that is allowed.
+
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
+
+use appc::discovery::Place;
+use backon::{BlockingRetryable, ExponentialBuilder};
+use ureq::{
+    Agent, Body,
+    http::{HeaderMap, Response},
+    tls::{RootCerts, TlsConfig},
+};
+
+/// Largest page of a discovery, in bytes.
+const MAX_PAGE: u64 = 1 << 20;
+
+/// Redirects that are followed.
+const REDIRECTS: u32 = 10;
+
+/// How long connecting may take, each read, and everything about a document.
+const CONNECT: Duration = Duration::from_secs(20);
+const READ: Duration = Duration::from_secs(60);
+const DOCUMENT: Duration = Duration::from_secs(120);
+
+/// How long a download may take altogether. It ends servers that send a byte at a time.
+const DOWNLOAD: Duration = Duration::from_secs(4 * 3600);
+
+/// Tries of a request, where trying again may help.
+const TRIES: usize = 3;
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("get {url}: {reason}")]
+pub(crate) struct HttpError {
+    url: String,
+    reason: String,
+    /// Whether another try may fare better.
+    passes: bool,
+}
+
+/// Which schemes will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Schemes {
+    /// https, after redirects, too.
+    Https,
+    /// Both: what comes is verified in another way, or the user wants it so.
+    All,
+}
+
+/// Gets documents and images.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    insecure_tls: bool,
+}
+
+/// What a server has of an image.
+pub(crate) enum Answer {
+    /// It is what we have already.
+    NotModified,
+    /// The image.
+    Image(Download),
+}
+
+/// An image on its way.
+pub(crate) struct Download {
+    /// Its bytes.
+    pub(crate) body: Box<dyn Read + Send>,
+    /// By what the server will know it again.
+    pub(crate) etag: Option<String>,
+    /// For how many seconds nobody need ask again.
+    pub(crate) max_age: i64,
+}
+
+impl Client {
+    /// `insecure_tls`: certificates are not checked.
+    pub(crate) fn new(insecure_tls: bool) -> Client {
+        Client { insecure_tls }
+    }
+
+    fn agent(self, schemes: Schemes, altogether: Duration) -> Agent {
+        let tls = TlsConfig::builder()
+            .disable_verification(self.insecure_tls)
+            .root_certs(RootCerts::PlatformVerifier)
+            .build();
+        Agent::config_builder()
+            .https_only(schemes == Schemes::Https)
+            .http_status_as_error(false)
+            .max_redirects(REDIRECTS)
+            .timeout_connect(Some(CONNECT))
+            .timeout_per_read(Some(READ))
+            .timeout_global(Some(altogether))
+            .tls_config(tls)
+            .user_agent(concat!("rkt/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into()
+    }
+
+    /// A document of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Where there is none, or it is larger.
+    pub(crate) fn document(self, url: &str, schemes: Schemes, limit: u64) -> Result<Vec<u8>, HttpError> {
+        let agent = self.agent(schemes, DOCUMENT);
+        again(|| {
+            let mut response = agent.get(url).call().map_err(|error| failed(url, &error))?;
+            check_status(url, &response)?;
+            response.body_mut().with_config().limit(limit).read_to_vec().map_err(|error| failed(url, &error))
+        })
+    }
+
+    /// The page of a place, where `schemes` allows by http, where https does not answer.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(crate) fn page(self, place: Place<'_>, schemes: Schemes) -> Result<Vec<u8>, HttpError> {
+        let secure = self.document(&place.url("https", None), schemes, MAX_PAGE);
+        match secure {
+            Err(_) if schemes == Schemes::All => self.document(&place.url("http", None), schemes, MAX_PAGE),
+            other => other,
+        }
+    }
+
+    /// An image, unless it is still the one that has `etag`.
+    ///
+    /// # Errors
+    /// Where there is none. Reading it may fail, too.
+    pub(crate) fn image(self, url: &str, etag: Option<&str>) -> Result<Answer, HttpError> {
+        // Whatever comes is verified by its signature, or the user has asked for it as it is.
+        let agent = self.agent(Schemes::All, DOWNLOAD);
+        let response = again(|| {
+            let mut request = agent.get(url);
+            if let Some(etag) = etag {
+                request = request.header("If-None-Match", etag);
+            }
+            let response = request.call().map_err(|error| failed(url, &error))?;
+            if response.status() != 304 {
+                check_status(url, &response)?;
+            }
+            Ok(response)
+        })?;
+        if response.status() == 304 {
+            return Ok(Answer::NotModified);
+        }
+        let (parts, body) = response.into_parts();
+        Ok(Answer::Image(Download {
+            etag: header(&parts.headers, "etag"),
+            max_age: header(&parts.headers, "cache-control").map_or(0, |value| max_age(&value)),
+            body: Box::new(Named { reader: body.into_reader(), url: url.to_owned() }),
+        }))
+    }
+}
+
+/// Tries again what may pass, after a while that grows.
+fn again<T>(request: impl Fn() -> Result<T, HttpError>) -> Result<T, HttpError> {
+    let pauses =
+        ExponentialBuilder::default().with_min_delay(Duration::from_millis(500)).with_max_times(TRIES - 1);
+    request.retry(pauses).when(|error| error.passes).call()
+}
+
+fn failed(url: &str, error: &ureq::Error) -> HttpError {
+    use ureq::Error as E;
+    let passes = matches!(error, E::Io(_) | E::Timeout(_) | E::ConnectionFailed);
+    HttpError { url: url.to_owned(), reason: error.to_string(), passes }
+}
+
+fn check_status(url: &str, response: &Response<Body>) -> Result<(), HttpError> {
+    let status = response.status();
+    if status == 200 {
+        return Ok(());
+    }
+    let passes = status.is_server_error() || status == 429;
+    Err(HttpError {
+        url: url.to_owned(),
+        reason: format!("bad HTTP status code: {}", status.as_u16()),
+        passes,
+    })
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// Seconds of `max-age`; none where nothing may be kept.
+fn max_age(cache_control: &str) -> i64 {
+    let mut age = 0;
+    for directive in cache_control.split(',').map(str::trim) {
+        match directive.split_once('=') {
+            None if directive == "no-store" || directive == "no-cache" => return 0,
+            Some(("max-age", seconds)) => {
+                let digits = !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit());
+                let plain = digits && (seconds == "0" || !seconds.starts_with('0'));
+                age = if plain { seconds.parse().unwrap_or(0) } else { 0 };
+            }
+            _ => {}
+        }
+    }
+    age
+}
+
+/// Names the URL in errors of reading.
+struct Named<R> {
+    reader: R,
+    url: String,
+}
+
+impl<R: Read> Read for Named<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader
+            .read(buffer)
+            .map_err(|error| io::Error::new(error.kind(), format!("download {}: {error}", self.url)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::max_age;
+
+    #[test]
+    fn caches_live_as_long_as_the_server_says() {
+        for (text, age) in [
+            ("max-age=60", 60),
+            ("public, max-age=3600", 3600),
+            ("max-age=60, no-cache", 0),
+            ("no-store", 0),
+            ("max-age=06", 0),
+            ("max-age=", 0),
+            ("max-age=x", 0),
+            ("max-age=99999999999999999999", 0),
+            ("", 0),
+        ] {
+            assert_eq!(max_age(text), age, "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Verifying an image before anything of it is unpacked.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use appc::{
+    aci::{self, Limits, ReadError},
+    schema::ImageManifest,
+    types::ImageName,
+};
+
+use super::{Result, StoreError};
+use crate::{
+    files::Step,
+    output::note,
+    trust::{Keystore, Signature, TrustError},
+};
+
+/// Largest file of signatures, in bytes.
+pub(crate) const MAX_SIGNATURE: u64 = 1 << 20;
+
+/// Whether somebody must have signed an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verification<'a> {
+    /// The user trusts the file as it is.
+    Insecure,
+    /// Somebody whom the keystore trusts.
+    Signed(Signed<'a>),
+}
+
+/// Who must have signed what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signed<'a> {
+    /// The trusted keys.
+    pub(crate) keystore: &'a Keystore,
+    /// The signature.
+    pub(crate) signature: SignatureFrom<'a>,
+    /// The name that the image was asked for by. It, and its labels, must be the image's.
+    pub(crate) name: Option<&'a ImageName>,
+}
+
+/// Where a signature is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SignatureFrom<'a> {
+    /// In a file.
+    File(&'a Path),
+    /// Here.
+    Bytes {
+        /// The signature.
+        bytes: &'a [u8],
+        /// Where it is from.
+        place: &'a str,
+    },
+}
+
+impl Verification<'_> {
+    /// Whether somebody must have signed.
+    pub(super) fn is_needed(&self) -> bool {
+        matches!(self, Verification::Signed(_))
+    }
+}
+
+/// Where the signature of an image is that is in this file, or at the URL with this path.
+pub(crate) fn signature_beside(image: &str) -> String {
+    format!("{}.aci.asc", image.strip_suffix(".aci").unwrap_or(image))
+}
+
+impl Signed<'_> {
+    /// Verifies that the image in `blob`, which came from `shown`, is signed as it is, and is the one that was asked for.
+    pub(super) fn verify(&self, blob: &Path, shown: &str) -> Result<()> {
+        let untrusted = |source: TrustError| StoreError::Untrusted { path: shown.to_owned(), source };
+        let signature = self.signature(shown)?;
+        let open = || File::open(blob).step("open", blob);
+        let manifest = aci::read_manifest(open()?, &Limits::default()).map_err(|error| match error {
+            ReadError::Invalid(source) => StoreError::Invalid { path: shown.to_owned(), source },
+            ReadError::Io(source) | ReadError::Visit(source) => {
+                StoreError::Read { path: shown.to_owned(), source }
+            }
+        })?;
+        let manifest = ImageManifest::from_slice(&manifest)
+            .map_err(|error| StoreError::Invalid { path: shown.to_owned(), source: error.into() })?;
+        self.check_name(&manifest, shown)?;
+        let name = manifest.name.as_str();
+        let keys = self.keystore.keys(name).map_err(untrusted)?;
+        let verified = signature.verify(&keys, name, open()?).map_err(untrusted)?;
+        note("image", &format!("signature verified:\n  {}", verified.identities.join("\n  ")));
+        Ok(())
+    }
+
+    fn signature(&self, shown: &str) -> Result<Signature> {
+        let untrusted = |source: TrustError| StoreError::Untrusted { path: shown.to_owned(), source };
+        match self.signature {
+            SignatureFrom::Bytes { bytes, place } => Signature::read(bytes, place).map_err(untrusted),
+            SignatureFrom::File(path) => {
+                let place = path.display().to_string();
+                let unsigned = |source: io::Error| StoreError::Unsigned {
+                    path: shown.to_owned(),
+                    signature: place.clone(),
+                    source,
+                };
+                let mut bytes = Vec::new();
+                let file = File::open(path).map_err(unsigned)?;
+                file.take(MAX_SIGNATURE).read_to_end(&mut bytes).map_err(unsigned)?;
+                Signature::read(&bytes, &place).map_err(untrusted)
+            }
+        }
+    }
+
+    fn check_name(&self, manifest: &ImageManifest, shown: &str) -> Result<()> {
+        let Some(asked) = self.name else { return Ok(()) };
+        let other = |what: &str, wanted: &str, found: &str| {
+            Err(StoreError::Other {
+                path: shown.to_owned(),
+                reason: format!("its {what} is {found:?}, where {wanted:?} was asked for"),
+            })
+        };
+        if manifest.name != asked.name {
+            return other("name", asked.name.as_str(), manifest.name.as_str());
+        }
+        for label in &asked.labels {
+            let found = manifest.labels.get(label.name.as_str());
+            if found != Some(label.value.as_str()) {
+                return other(&format!("label {}", label.name), &label.value, found.unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies an image as it is, to be verified and unpacked from the copy.
+pub(super) fn copy(mut input: impl Read, to: &Path, shown: &str) -> Result<PathBuf> {
+    let mut copy = File::create_new(to).step("make", to)?;
+    io::copy(&mut input, &mut copy).map_err(|source| StoreError::Read { path: shown.to_owned(), source })?;
+    Ok(to.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signature_beside;
+
+    #[test]
+    fn a_signature_stands_beside_its_image() {
+        assert_eq!(signature_beside("/a/b.aci"), "/a/b.aci.asc");
+        assert_eq!(signature_beside("b"), "b.aci.asc");
+    }
+}

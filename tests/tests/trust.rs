@@ -1,0 +1,383 @@
+//! Signatures, made by a real gpg, and whom they are trusted of.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rkt_tests::{Launcher, Outcome, Rkt, args, run};
+
+/// An option of gpg that changes nothing.
+const NOW: &str = "--batch";
+
+/// A key ring of somebody who signs.
+struct Gpg {
+    home: PathBuf,
+}
+
+impl Gpg {
+    fn new(rkt: &Rkt, name: &str) -> Gpg {
+        let home = rkt.files().join(name);
+        fs::create_dir(&home).unwrap();
+        run(Command::new("chmod").arg("700").arg(&home)).success();
+        Gpg { home }
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        let mut command = Command::new("gpg");
+        command.env("GNUPGHOME", &self.home).args([
+            "--batch",
+            "--yes",
+            "--quiet",
+            "--pinentry-mode=loopback",
+        ]);
+        run(command.args(["--passphrase", ""]).args(args).stdin(Stdio::null()))
+    }
+
+    /// Makes a key of `kind` that does not expire, and returns the file of its public part.
+    fn key(&self, kind: &str) -> PathBuf {
+        self.key_until(kind, "never", NOW)
+    }
+
+    fn key_until(&self, kind: &str, expires: &str, made: &str) -> PathBuf {
+        let user = "Builder <builder@example.com>";
+        self.run(&[made, "--quick-gen-key", user, kind, "sign,cert", expires]).success();
+        self.export()
+    }
+
+    fn export(&self) -> PathBuf {
+        let file = self.home.join("public.asc");
+        self.run(&["--armor", "--output", file.to_str().unwrap(), "--export"]).success();
+        file
+    }
+
+    fn fingerprint(&self) -> String {
+        let list = self.run(&["--with-colons", "--list-keys"]).success().stdout;
+        let line = list.lines().find(|line| line.starts_with("fpr:")).unwrap();
+        line.split(':').nth(9).unwrap().to_lowercase()
+    }
+
+    fn sign(&self, image: &Path, more: &[&str]) {
+        let asc = format!("{}.asc", image.display());
+        let mut all = more.to_vec();
+        all.extend(["--armor", "--output", &asc, "--detach-sign", image.to_str().unwrap()]);
+        self.run(&all).success();
+    }
+}
+
+/// The keeper of a ring asks an agent, which would stay.
+impl Drop for Gpg {
+    fn drop(&mut self) {
+        drop(Command::new("gpgconf").env("GNUPGHOME", &self.home).args(["--kill", "all"]).output());
+    }
+}
+
+fn trust(rkt: &Rkt, prefix: &str, key: &Path) -> Outcome {
+    let prefix = format!("--prefix={prefix}");
+    rkt.rkt(args!["--insecure-options=none", "trust", "--skip-fingerprint-review", prefix, key])
+}
+
+fn fetch(rkt: &Rkt, image: &Path) -> Outcome {
+    rkt.rkt(args!["--insecure-options=none", "fetch", image])
+}
+
+#[test]
+fn a_signed_file_is_verified_and_runs() {
+    for kind in ["ed25519", "rsa3072", "nistp256"] {
+        let rkt = Rkt::new();
+        let gpg = Gpg::new(&rkt, "gpg");
+        let key = gpg.key(kind);
+        let image = rkt.image("signed", |image| image.sh("echo ran"));
+        gpg.sign(&image, &[]);
+        let trusted = trust(&rkt, "test.invalid/signed", &key).success();
+        trusted.stderr_has("Added key for prefix \"test.invalid/signed\" at ");
+        let verified = fetch(&rkt, &image).success();
+        verified.stderr_has("signature verified:").stderr_has("Builder <builder@example.com>");
+        rkt.run_pod(args!["--insecure-options=none", &image]).success().stdout_is("ran\n");
+    }
+}
+
+#[test]
+fn a_key_is_for_its_prefix_and_what_is_below() {
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let image = rkt.image("deep", |image| image);
+    gpg.sign(&image, &[]);
+    for other in ["test.invalid/dee", "other.invalid", "test.invalid/deep/er"] {
+        trust(&rkt, other, &key).success();
+        fetch(&rkt, &image).exits(254).stderr_has("not trusted").stderr_has("test.invalid/deep");
+    }
+    trust(&rkt, "test.invalid", &key).success();
+    fetch(&rkt, &image).success();
+}
+
+#[test]
+fn a_root_key_is_for_all_and_an_empty_file_masks_it() {
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let image = rkt.image("any", |image| image);
+    gpg.sign(&image, &[]);
+    let root = args!["--insecure-options=none", "trust", "--root", "--skip-fingerprint-review", &key];
+    rkt.rkt(root).success().stderr_has("Added root key at ");
+    let other = rkt.image("other", |image| image.sh("true"));
+    gpg.sign(&other, &[]);
+    fetch(&rkt, &image).success();
+    let mask = rkt.base().join("local/trustedkeys/prefix.d/test.invalid");
+    fs::create_dir_all(&mask).unwrap();
+    fs::write(mask.join(gpg.fingerprint()), "").unwrap();
+    fetch(&rkt, &other).exits(254).stderr_has("not trusted");
+}
+
+#[test]
+fn case_09_what_is_not_signed_well_is_refused_before_it_is_unpacked() {
+    let rkt = Rkt::new();
+    let (gpg, stranger) = (Gpg::new(&rkt, "gpg"), Gpg::new(&rkt, "stranger"));
+    let key = gpg.key_until("rsa2048", "never", "--faked-system-time=20190101T000000!");
+    stranger.key("ed25519");
+    trust(&rkt, "test.invalid", &key).success();
+    let image = rkt.image("bad", |image| image);
+    let asc = image.with_extension("aci.asc");
+    let refused = |reason: &str| {
+        let end = fetch(&rkt, &image).exits(254).stderr_has(reason);
+        assert_eq!(end.stderr.lines().count(), 1, "{end:?}");
+        let trees = fs::read_dir(rkt.data().join("cas/tree")).map_or(0, Iterator::count);
+        assert_eq!(trees, 0, "{reason}: something was unpacked");
+        assert_eq!(rkt.rkt(["image", "list", "--no-legend"]).success().stdout.trim(), "");
+    };
+    refused("bad.aci.asc cannot be read: No such file or directory");
+    fs::write(&asc, "nonsense").unwrap();
+    refused("not an OpenPGP signature");
+    stranger.sign(&image, &[]);
+    refused(&stranger.fingerprint());
+    gpg.sign(&image, &["--digest-algo=SHA1", "--allow-weak-digest-algos"]);
+    refused("weak hash SHA1");
+    gpg.sign(&image, &["--default-sig-expire=2d", "--faked-system-time=20200101T000000!"]);
+    refused("expired on 2020-01-03");
+    gpg.sign(&image, &["--faked-system-time=20500101T000000!"]);
+    refused("made in the future, on 2050-01-01");
+    gpg.sign(&image, &[]);
+    let mut bytes = fs::read(&image).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&image, &bytes).unwrap();
+    refused("bad.aci: ");
+    bytes[middle] ^= 1;
+    bytes.extend([0; 512]);
+    fs::write(&image, &bytes).unwrap();
+    refused("bad.aci: ");
+    // A signature of another image of the same name.
+    let other = rkt.image("bad", |image| image.sh("true"));
+    assert_eq!(other, image);
+    refused("does not fit the image");
+    gpg.sign(&image, &[]);
+    fetch(&rkt, &image).success();
+}
+
+#[test]
+fn weak_expired_and_revoked_keys_are_refused_by_name() {
+    let rkt = Rkt::new();
+    let image = rkt.image("keys", |image| image);
+    for (name, kind, expires, made, reason) in [
+        ("weak", "rsa1024", "never", NOW, "RSA of 1024 bits"),
+        ("old", "ed25519", "2d", "--faked-system-time=20200101T000000!", "expired on 2020-01-03"),
+    ] {
+        let gpg = Gpg::new(&rkt, name);
+        let key = gpg.key_until(kind, expires, made);
+        gpg.sign(&image, &[made]);
+        trust(&rkt, "test.invalid", &key).success();
+        fetch(&rkt, &image).exits(254).stderr_has(reason).stderr_has(&gpg.fingerprint());
+    }
+    let gpg = Gpg::new(&rkt, "revoked");
+    gpg.key("ed25519");
+    gpg.sign(&image, &[]);
+    let fingerprint = gpg.fingerprint();
+    let path = gpg.home.join(format!("openpgp-revocs.d/{}.rev", fingerprint.to_uppercase()));
+    // gpg keeps it harmless with a colon before its first line.
+    let revocation = fs::read_to_string(&path).unwrap().replace(":-----BEGIN", "-----BEGIN");
+    fs::write(&path, revocation).unwrap();
+    gpg.run(&["--import", path.to_str().unwrap()]).success();
+    trust(&rkt, "test.invalid", &gpg.export()).success();
+    fetch(&rkt, &image).exits(254).stderr_has("was revoked").stderr_has(&fingerprint);
+}
+
+#[test]
+fn a_signing_subkey_is_as_good_as_its_key() {
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    gpg.run(&["--quick-gen-key", "Main <main@example.com>", "ed25519", "cert", "never"]).success();
+    let fingerprint = gpg.fingerprint();
+    gpg.run(&["--quick-add-key", &fingerprint, "ed25519", "sign", "never"]).success();
+    let key = gpg.export();
+    let trusted = trust(&rkt, "test.invalid", &key).success();
+    trusted.stdout_has("Subkey fingerprint: ").stdout_has("\tMain <main@example.com>");
+    let image = rkt.image("subkey", |image| image);
+    gpg.sign(&image, &[]);
+    fetch(&rkt, &image).success().stderr_has("Main <main@example.com>");
+}
+
+#[test]
+fn keys_are_reviewed_and_nothing_is_trusted_by_mistake() {
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let trust = |words: &[&str]| {
+        let mut all = vec!["--insecure-options=none", "trust"];
+        all.extend(words);
+        let mut command = rkt.command(&all);
+        run(command.arg(&key).stdin(Stdio::null())).exits(254)
+    };
+    trust(&["--prefix=a.test"]).stderr_has("--skip-fingerprint-review");
+    trust(&[]).stderr_has("--root");
+    trust(&["--root", "--prefix=a.test"]).stderr_has("exclude each other");
+    trust(&["--prefix=https://a.test"]).stderr_has("leave out the scheme");
+    trust(&["--prefix=../../etc"]).stderr_has("--prefix");
+    trust(&["--insecure-options=image", "--root"]).stderr_has("--insecure-options=image");
+    for bad in ["/etc/passwd", "/no/such/file", "/dev/null", "/"] {
+        let end = rkt.rkt(["--insecure-options=none", "trust", "--skip-fingerprint-review", "--root", bad]);
+        end.exits(254).stderr_has(bad);
+    }
+    assert!(!rkt.base().join("local/trustedkeys").exists());
+}
+
+#[test]
+fn a_key_file_that_was_renamed_is_an_error_that_says_so() {
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let image = rkt.image("renamed", |image| image);
+    gpg.sign(&image, &[]);
+    trust(&rkt, "test.invalid", &key).success();
+    let directory = rkt.base().join("local/trustedkeys/prefix.d/test.invalid");
+    fs::rename(directory.join(gpg.fingerprint()), directory.join("0".repeat(40))).unwrap();
+    fetch(&rkt, &image).exits(254).stderr_has(&gpg.fingerprint());
+}
+
+const NGINX: &str = "
+pid BASE/nginx.pid; error_log BASE/error.log; worker_processes 1; daemon on;
+events { }
+http {
+    access_log off; client_body_temp_path BASE/t1; proxy_temp_path BASE/t2; fastcgi_temp_path BASE/t3;
+    uwsgi_temp_path BASE/t4; scgi_temp_path BASE/t5;
+    server {
+        listen 443 ssl; server_name test.invalid; root BASE/www;
+        ssl_certificate BASE/server.pem; ssl_certificate_key BASE/server.key;
+        location / { default_type text/html; }
+        location /images/ { add_header Cache-Control max-age=3600; }
+    }
+}
+";
+
+/// The way of the specification's tutorial: build, sign, serve with a page of discovery, trust by discovery, run by name.
+#[test]
+fn an_image_is_discovered_verified_and_run_by_its_name() {
+    let rkt = Rkt::new();
+    // It needs nginx and gpg, which the machine that runs the tests has.
+    if rkt.launcher() == Launcher::Systemd {
+        return;
+    }
+    let base = rkt.files();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let www = base.join("www");
+    fs::create_dir_all(www.join("images/test.invalid")).unwrap();
+    let built = rkt.image("hello", |image| image.label("version", "0.0.1").sh("echo hello from discovery"));
+    let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "amd64" };
+    let image = www.join(format!("images/test.invalid/hello-0.0.1-linux-{arch}.aci"));
+    fs::copy(&built, &image).unwrap();
+    gpg.sign(&image, &[]);
+    fs::copy(&key, www.join("keys.asc")).unwrap();
+    fs::write(
+        www.join("hello"),
+        "<meta name=\"ac-discovery\" content=\"test.invalid/hello https://test.invalid/images/{name}-{version}-{os}-{arch}.{ext}\">\n\
+         <meta name=\"ac-discovery-pubkeys\" content=\"test.invalid/hello https://test.invalid/keys.asc\">\n",
+    )
+    .unwrap();
+    fs::write(base.join("nginx.conf"), NGINX.replace("BASE", base.to_str().unwrap())).unwrap();
+    fs::write(base.join("hosts"), "127.0.0.1 test.invalid localhost\n").unwrap();
+    let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(&base)).success();
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=Test CA",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+    ]);
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test.invalid",
+        "-addext",
+        "subjectAltName=DNS:test.invalid",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-keyout",
+        "server.key",
+        "-out",
+        "server.pem",
+    ]);
+    // All in a network of its own, where the name leads to nginx.
+    let inside = |insecure: &str, words: &[&str]| {
+        let rkt_command = rkt.command([&[insecure][..], words].concat());
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--mount", "sh", "-c"]).arg(format!(
+            "ip link set lo up && mount --bind {0}/hosts /etc/hosts && nginx -c {0}/nginx.conf || exit 99
+             \"$@\"; status=$?; nginx -c {0}/nginx.conf -s stop; exit $status",
+            base.display()
+        ));
+        command.arg("sh").arg(rkt_command.get_program()).args(rkt_command.get_args());
+        command.env("SSL_CERT_FILE", base.join("ca.pem")).stdin(Stdio::null());
+        run(&mut command)
+    };
+    let name = "test.invalid/hello:0.0.1";
+    let run_it = ["run", "--net=none", "--supervisor=direct", name];
+    let none = "--insecure-options=none";
+    // Nobody is there to review the key, so it is not trusted, and the image not fetched.
+    inside(none, &run_it).exits(254).stderr_has("--skip-fingerprint-review").stderr_has("not trusted");
+    let trust = ["trust", "--prefix=test.invalid/hello", "--trust-keys-from-https"];
+    inside(none, &trust)
+        .success()
+        .stderr_has("without fingerprint review")
+        .stdout_has("gpg key fingerprint is: ");
+    inside(none, &run_it).success().stdout_is("hello from discovery\n").stderr_has("signature verified:");
+    // It is in the store now, and needs no server.
+    rkt.rkt(args![none, "run", "--net=none", "--supervisor=direct", name]).success();
+    inside(none, &["fetch", name]).success().stderr_has("isn't expired, not fetching");
+    inside(none, &["fetch", "test.invalid/hello:2"]).exits(254).stderr_has("404");
+    inside(none, &["fetch", "test.invalid/nothing"]).exits(254).stderr_has("discovery failed");
+    // The image of another name, though signed by a key that is trusted for both.
+    let other = www.join(format!("images/test.invalid/hello-0.0.3-linux-{arch}.aci"));
+    fs::copy(&built, &other).unwrap();
+    gpg.sign(&other, &[]);
+    inside(none, &["fetch", "test.invalid/hello:0.0.3"]).exits(254).stderr_has("label version");
+    // A certificate of nobody.
+    let url = format!("https://test.invalid/images/test.invalid/hello-0.0.1-linux-{arch}.aci");
+    let mut strange = rkt.command(args![none, "fetch", &url]);
+    run(strange.env("SSL_CERT_FILE", "/dev/null")).exits(254);
+    inside("--insecure-options=image,tls", &["fetch", &url]).success();
+}
