@@ -66,16 +66,11 @@ impl Index {
     /// Opens the index below `base`; it is made where it is missing.
     pub(super) fn open(base: &Path) -> Result<Index> {
         let path = base.join("db/index.sqlite3");
-        let connection = match connect(&path, OpenFlags::empty()) {
-            Ok(connection) => Ok(connection),
-            // Somebody else may make it at this moment, too.
-            Err(_) => {
-                if !path.exists() {
-                    create(base, &path)?;
-                }
-                connect(&path, OpenFlags::empty())
-            }
-        };
+        // SQLite tries again to read only what it could not open to write, and must not meet the file in between.
+        if !path.exists() {
+            create(base, &path)?;
+        }
+        let connection = connect(&path, OpenFlags::empty());
         let index = Index { connection: connection.map_err(|error| wrap(&path, error))?, path };
         if index.version()? == 1 {
             index.upgrade()?;
