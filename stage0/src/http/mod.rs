@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use appc::discovery::Place;
@@ -24,8 +24,13 @@ const CONNECT: Duration = Duration::from_secs(20);
 const READ: Duration = Duration::from_secs(60);
 const DOCUMENT: Duration = Duration::from_secs(120);
 
-/// How long a download may take altogether. It ends servers that send a byte at a time.
-const DOWNLOAD: Duration = Duration::from_secs(4 * 3600);
+/// How long a download may take altogether.
+const DOWNLOAD: Duration = Duration::from_secs(12 * 3600);
+
+/// Slowest average of a download, in bytes a second, and after how many seconds it is looked at. It ends servers that send
+/// a byte now and then.
+const SLOWEST: u64 = 1024;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tries of a request, where trying again may help.
 const TRIES: usize = 3;
@@ -147,7 +152,12 @@ impl Client {
         Ok(Answer::Image(Download {
             etag: header(&parts.headers, "etag"),
             max_age: header(&parts.headers, "cache-control").map_or(0, |value| max_age(&value)),
-            body: Box::new(Named { reader: body.into_reader(), url: url.to_owned() }),
+            body: Box::new(Named {
+                reader: body.into_reader(),
+                url: url.to_owned(),
+                started: Instant::now(),
+                received: 0,
+            }),
         }))
     }
 }
@@ -199,23 +209,48 @@ fn max_age(cache_control: &str) -> i64 {
     age
 }
 
-/// Names the URL in errors of reading.
+/// Names the URL in errors of reading, and gives up on a server that is too slow.
 struct Named<R> {
     reader: R,
     url: String,
+    started: Instant,
+    received: u64,
 }
 
 impl<R: Read> Read for Named<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader
-            .read(buffer)
-            .map_err(|error| io::Error::new(error.kind(), format!("download {}: {error}", self.url)))
+        let read = self.reader.read(buffer).and_then(|length| {
+            self.received += length as u64;
+            check_rate(self.received, self.started.elapsed()).map(|()| length)
+        });
+        read.map_err(|error| io::Error::new(error.kind(), format!("download {}: {error}", self.url)))
     }
+}
+
+fn check_rate(received: u64, elapsed: Duration) -> io::Result<()> {
+    if elapsed > PATIENCE && received / elapsed.as_secs().max(1) < SLOWEST {
+        let message = format!("the server is too slow ({received} bytes in {} s)", elapsed.as_secs());
+        return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::max_age;
+    use super::*;
+
+    #[test]
+    fn a_server_that_dribbles_is_left() {
+        for (received, seconds, fine) in
+            [(0, 59, true), (60, 60, true), (61, 61, false), (61 * 1024, 61, true), (1 << 30, 9000, true)]
+        {
+            assert_eq!(
+                check_rate(received, Duration::from_secs(seconds)).is_ok(),
+                fine,
+                "{received} {seconds}"
+            );
+        }
+    }
 
     #[test]
     fn caches_live_as_long_as_the_server_says() {
