@@ -267,6 +267,7 @@ http {
         ssl_certificate BASE/server.pem; ssl_certificate_key BASE/server.key;
         location / { default_type text/html; }
         location /images/ { add_header Cache-Control max-age=3600; }
+        location /private/ { auth_basic private; auth_basic_user_file BASE/users; }
     }
 }
 ";
@@ -375,6 +376,21 @@ fn an_image_is_discovered_verified_and_run_by_its_name() {
     fs::copy(&built, &other).unwrap();
     gpg.sign(&other, &[]);
     inside(none, &["fetch", "test.invalid/hello:0.0.3"]).exits(254).stderr_has("label version");
+    // What is for some only, with the credentials that the configuration has for the host.
+    let private = www.join("private");
+    fs::create_dir(&private).unwrap();
+    fs::copy(&built, private.join("hello.aci")).unwrap();
+    gpg.sign(&private.join("hello.aci"), &[]);
+    let hash = openssl(&["passwd", "-apr1", "s3cret"]).stdout;
+    fs::write(base.join("users"), format!("ci:{hash}")).unwrap();
+    let url = "https://test.invalid/private/hello.aci";
+    inside(none, &["fetch", url]).exits(254).stderr_has("bad HTTP status code: 401");
+    let auth = rkt.base().join("local/auth.d");
+    fs::create_dir_all(&auth).unwrap();
+    let credentials = r#"{"rktKind": "auth", "rktVersion": "v1", "domains": ["test.invalid"], "type": "basic",
+        "credentials": {"user": "ci", "password": "s3cret"}}"#;
+    fs::write(auth.join("ci.json"), credentials).unwrap();
+    inside(none, &["fetch", url]).success().stderr_lacks("s3cret");
     // A certificate of nobody.
     let url = format!("https://test.invalid/images/test.invalid/hello-0.0.1-linux-{arch}.aci");
     let mut strange = rkt.command(args![none, "fetch", &url]);

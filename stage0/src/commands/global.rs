@@ -1,11 +1,11 @@
 //! Options of every command.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::{
-    config::{self, InsecureOptions},
+    config::{Configuration, Credential, InsecureOptions},
     fetch::Fetcher,
     store::{PullPolicy, Store},
     trust::Keystore,
@@ -53,6 +53,8 @@ pub(crate) struct Global {
     pub(crate) keystore: Keystore,
     /// Whether keys that come over https need no review.
     pub(crate) trust_keys_from_https: bool,
+    /// What hosts want to see.
+    pub(crate) credentials: BTreeMap<String, Credential>,
 }
 
 impl Global {
@@ -64,8 +66,8 @@ impl Global {
                 .into_iter()
                 .flatten()
                 .collect();
-        let configured = config::data_directory(&layers)?;
-        let dir = args.dir.or(configured).unwrap_or_else(|| rkt_pod::layout::DATA_DIR.into());
+        let Configuration { data, credentials } = Configuration::read(&layers)?;
+        let dir = args.dir.or(data).unwrap_or_else(|| rkt_pod::layout::DATA_DIR.into());
         // A directory that is not there yet is used as it was given.
         let dir = std::fs::canonicalize(&dir)
             .or_else(|_| std::path::absolute(&dir))
@@ -77,6 +79,7 @@ impl Global {
             insecure: args.insecure_options,
             keystore,
             trust_keys_from_https: args.trust_keys_from_https,
+            credentials,
         })
     }
 }
@@ -89,6 +92,7 @@ impl Global {
             keystore: &self.keystore,
             insecure: self.insecure,
             trust_keys_from_https: self.trust_keys_from_https,
+            credentials: &self.credentials,
             policy,
         }
     }

@@ -1,17 +1,37 @@
 //! The kinds of configuration files: what each may say. Every file is checked, whatever command reads it, so that a
 //! mistake is told when it is made.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use anyhow::{Context, Result, bail};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::Value;
+
+/// What a host wants to see.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// The value of the header `Authorization`.
+    Header(String),
+    /// A signature of each request, which this version cannot make.
+    Aws,
+}
+
+/// Secrets are printed nowhere.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credential::Header(_) => "Header(..)",
+            Credential::Aws => "Aws",
+        })
+    }
+}
 
 /// What a file says that other files of its directory must not say too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Setting {
     /// Credentials for a host (`auth`).
-    Domain(String),
+    Domain(String, Credential),
     /// Credentials for a registry (`dockerAuth`).
     Registry(String),
     /// Where pods and images are.
@@ -28,7 +48,9 @@ impl Setting {
     /// Whether both say the same thing of the same object.
     pub(super) fn conflicts(&self, other: &Setting) -> bool {
         match (self, other) {
-            (Setting::Domain(a), Setting::Domain(b)) | (Setting::Registry(a), Setting::Registry(b)) => a == b,
+            (Setting::Domain(a, _), Setting::Domain(b, _)) | (Setting::Registry(a), Setting::Registry(b)) => {
+                a == b
+            }
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
@@ -36,7 +58,7 @@ impl Setting {
     /// In words, for an error.
     pub(super) fn describe(&self) -> String {
         match self {
-            Setting::Domain(domain) => format!("credentials for domain {domain:?}"),
+            Setting::Domain(domain, _) => format!("credentials for domain {domain:?}"),
             Setting::Registry(registry) => format!("credentials for registry {registry:?}"),
             Setting::Data(_) => "data directory".to_owned(),
             Setting::Stage1Images(_) => "stage1 images directory".to_owned(),
@@ -130,7 +152,15 @@ fn auth(auth: Auth) -> Result<Vec<Setting>> {
         other => bail!("unknown type {other:?} (must be one of: basic, oauth, aws)"),
     };
     present(&needed)?;
-    named("domains", auth.domains, Setting::Domain)
+    let credential = match auth.kind.as_str() {
+        "basic" => {
+            let both = format!("{}:{}", credentials.user, credentials.password);
+            Credential::Header(format!("Basic {}", STANDARD.encode(both)))
+        }
+        "oauth" => Credential::Header(format!("Bearer {}", credentials.token)),
+        _ => Credential::Aws,
+    };
+    named("domains", auth.domains, |domain| Setting::Domain(domain, credential.clone()))
 }
 
 fn docker_auth(auth: DockerAuth) -> Result<Vec<Setting>> {
@@ -146,7 +176,7 @@ fn present(needed: &[(&str, &String)]) -> Result<()> {
     }
 }
 
-fn named(field: &str, names: Vec<String>, setting: fn(String) -> Setting) -> Result<Vec<Setting>> {
+fn named(field: &str, names: Vec<String>, setting: impl Fn(String) -> Setting) -> Result<Vec<Setting>> {
     if names.is_empty() {
         bail!("{field}: there must be at least one");
     }
@@ -209,21 +239,25 @@ mod tests {
     #[test]
     fn what_files_say() {
         let text = |text: &str| text.to_owned();
+        let header = |value: &str| Credential::Header(value.to_owned());
         for (kind, rest, want) in [
             (
                 "auth",
                 r#""domains":["a.test","b.test:8443"],"type":"basic","credentials":{"user":"u","password":"p"}"#,
-                vec![Setting::Domain(text("a.test")), Setting::Domain(text("b.test:8443"))],
+                vec![
+                    Setting::Domain(text("a.test"), header("Basic dTpw")),
+                    Setting::Domain(text("b.test:8443"), header("Basic dTpw")),
+                ],
             ),
             (
                 "auth",
                 r#""domains":["a.test"],"type":"oauth","credentials":{"token":"t"}"#,
-                vec![Setting::Domain(text("a.test"))],
+                vec![Setting::Domain(text("a.test"), header("Bearer t"))],
             ),
             (
                 "auth",
                 r#""domains":["a.test"],"type":"aws","credentials":{"accessKeyID":"k","secretAccessKey":"s"}"#,
-                vec![Setting::Domain(text("a.test"))],
+                vec![Setting::Domain(text("a.test"), Credential::Aws)],
             ),
             (
                 "dockerAuth",

@@ -4,6 +4,7 @@ mod insecure;
 mod kinds;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -11,23 +12,41 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 pub(crate) use insecure::InsecureOptions;
+pub(crate) use kinds::Credential;
 use kinds::Setting;
 
 /// Kinds that a subdirectory may hold.
 const KINDS: [(&str, &[&str]); 3] =
     [("auth.d", &["auth", "dockerAuth"]), ("paths.d", &["paths"]), ("stage1.d", &["stage1"])];
 
-/// The data directory that the configuration names, in its last layer that does.
-pub(crate) fn data_directory(layers: &[PathBuf]) -> Result<Option<PathBuf>> {
-    let mut data = None;
-    for layer in layers {
-        data = read_layer(layer)?.or(data);
+/// What the layers say together.
+#[derive(Debug, Default)]
+pub(crate) struct Configuration {
+    /// The data directory.
+    pub(crate) data: Option<PathBuf>,
+    /// What hosts want to see, by host, or host and port, as it stands in URLs.
+    pub(crate) credentials: BTreeMap<String, Credential>,
+}
+
+impl Configuration {
+    /// Reads all layers; what a later one says counts.
+    pub(crate) fn read(layers: &[PathBuf]) -> Result<Configuration> {
+        let mut all = Configuration::default();
+        for setting in layers.iter().map(|layer| read_layer(layer)).collect::<Result<Vec<_>>>()?.concat() {
+            match setting {
+                Setting::Data(path) => all.data = Some(path.into()),
+                Setting::Domain(domain, credential) => {
+                    all.credentials.insert(domain, credential);
+                }
+                _ => {}
+            }
+        }
+        Ok(all)
     }
-    Ok(data)
 }
 
 /// Reads one layer. A missing one is fine. Within a layer nothing may be said twice.
-fn read_layer(layer: &Path) -> Result<Option<PathBuf>> {
+fn read_layer(layer: &Path) -> Result<Vec<Setting>> {
     let mut settings: Vec<Setting> = Vec::new();
     for (subdirectory, allowed) in KINDS {
         for path in files(&layer.join(subdirectory))? {
@@ -41,10 +60,7 @@ fn read_layer(layer: &Path) -> Result<Option<PathBuf>> {
             }
         }
     }
-    Ok(settings.into_iter().find_map(|setting| match setting {
-        Setting::Data(path) => Some(PathBuf::from(path)),
-        _ => None,
-    }))
+    Ok(settings)
 }
 
 /// The regular `.json` files in a directory, in the order of their names.
@@ -69,6 +85,32 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn data_directory(layers: &[PathBuf]) -> Result<Option<PathBuf>> {
+        Ok(Configuration::read(layers)?.data)
+    }
+
+    #[test]
+    fn credentials_are_headers_and_secrets_stay_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = directory.path().join("auth.d");
+        fs::create_dir(&auth).unwrap();
+        let file = |name: &str, kind: &str, credentials: &str| {
+            let text = format!(
+                r#"{{"rktKind":"auth","rktVersion":"v1","domains":["{name}"],"type":"{kind}","credentials":{credentials}}}"#
+            );
+            fs::write(auth.join(format!("{name}.json")), text).unwrap();
+        };
+        file("basic.test", "basic", r#"{"user":"ci","password":"s3cret"}"#);
+        file("oauth.test", "oauth", r#"{"token":"t0ken"}"#);
+        file("aws.test", "aws", r#"{"accessKeyID":"a","secretAccessKey":"b"}"#);
+        let read = Configuration::read(&[directory.path().to_owned()]).unwrap().credentials;
+        let header = |text: &str| Some(Credential::Header(text.to_owned()));
+        assert_eq!(read.get("basic.test").cloned(), header("Basic Y2k6czNjcmV0"));
+        assert_eq!(read.get("oauth.test").cloned(), header("Bearer t0ken"));
+        assert_eq!(read.get("aws.test"), Some(&Credential::Aws));
+        assert!(!format!("{read:?}").contains("t0ken"));
+    }
 
     #[test]
     fn later_layers_override_and_errors_name_the_file() {

@@ -4,7 +4,10 @@
 mod reference;
 mod review;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use appc::{
@@ -16,7 +19,7 @@ pub(crate) use reference::Reference;
 pub(crate) use review::{Review, keys_of, trust_key};
 
 use crate::{
-    config::InsecureOptions,
+    config::{Credential, InsecureOptions},
     http::{Client, Schemes},
     output::note,
     store::{
@@ -36,6 +39,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) insecure: InsecureOptions,
     /// Whether keys that come over https need no review.
     pub(crate) trust_keys_from_https: bool,
+    /// What hosts want to see.
+    pub(crate) credentials: &'a BTreeMap<String, Credential>,
     /// When they are fetched.
     pub(crate) policy: PullPolicy,
 }
@@ -51,7 +56,12 @@ impl Fetcher<'_> {
         }
     }
 
-    fn client(&self) -> Client {
+    fn client(&self) -> Client<'_> {
+        Client::new(self.insecure.tls()).with(self.credentials)
+    }
+
+    /// Keys are for everybody: nobody need know who asks for them.
+    fn anonymous(&self) -> Client<'_> {
         Client::new(self.insecure.tls())
     }
 
@@ -151,7 +161,7 @@ impl Fetcher<'_> {
         };
         let schemes = if http { Schemes::All } else { Schemes::Https };
         let looked = keys_of(name, self.client(), schemes).and_then(|places| {
-            places.iter().try_for_each(|place| trust_key(&review, place, self.client(), schemes))
+            places.iter().try_for_each(|place| trust_key(&review, place, self.anonymous(), schemes))
         });
         if let Err(error) = looked {
             note("image", &rkt_pod::message::plain(&format!("no keys for {name:?}: {error:#}")));

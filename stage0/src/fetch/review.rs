@@ -31,7 +31,7 @@ pub(crate) struct Review<'a> {
 }
 
 /// Where the keys of a prefix are, as its pages tell.
-pub(crate) fn keys_of(prefix: &str, client: Client, schemes: Schemes) -> Result<Vec<String>> {
+pub(crate) fn keys_of(prefix: &str, client: Client<'_>, schemes: Schemes) -> Result<Vec<String>> {
     let found = discovery::keys(prefix, &mut |place| client.page(place, schemes))?;
     Ok(found.found)
 }
@@ -40,7 +40,12 @@ pub(crate) fn keys_of(prefix: &str, client: Client, schemes: Schemes) -> Result<
 ///
 /// # Errors
 /// Where there is none, or it is not accepted.
-pub(crate) fn trust_key(review: &Review<'_>, place: &str, client: Client, schemes: Schemes) -> Result<()> {
+pub(crate) fn trust_key(
+    review: &Review<'_>,
+    place: &str,
+    client: Client<'_>,
+    schemes: Schemes,
+) -> Result<()> {
     let bytes = if place.starts_with("https://") || place.starts_with("http://") {
         client.document(place, schemes, MAX_KEYS).context("download keys")?
     } else {

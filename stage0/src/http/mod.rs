@@ -1,6 +1,7 @@
 //! Getting documents and images over https, and over http where that is allowed.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Read},
     time::{Duration, Instant},
 };
@@ -8,10 +9,14 @@ use std::{
 use appc::discovery::Place;
 use backon::{BlockingRetryable, ExponentialBuilder};
 use ureq::{
-    Agent, Body,
+    Agent, Body, RequestBuilder,
+    config::RedirectAuthHeaders,
     http::{HeaderMap, Response},
     tls::{RootCerts, TlsConfig},
+    typestate::WithoutBody,
 };
+
+use crate::config::Credential;
 
 /// Largest page of a discovery, in bytes.
 const MAX_PAGE: u64 = 1 << 20;
@@ -56,8 +61,9 @@ pub(crate) enum Schemes {
 
 /// Gets documents and images.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Client {
+pub(crate) struct Client<'a> {
     insecure_tls: bool,
+    credentials: Option<&'a BTreeMap<String, Credential>>,
 }
 
 /// What a server has of an image.
@@ -78,10 +84,30 @@ pub(crate) struct Download {
     pub(crate) max_age: i64,
 }
 
-impl Client {
+impl<'a> Client<'a> {
     /// `insecure_tls`: certificates are not checked.
-    pub(crate) fn new(insecure_tls: bool) -> Client {
-        Client { insecure_tls }
+    pub(crate) fn new(insecure_tls: bool) -> Client<'a> {
+        Client { insecure_tls, credentials: None }
+    }
+
+    /// The same with what hosts want to see.
+    pub(crate) fn with(self, credentials: &'a BTreeMap<String, Credential>) -> Client<'a> {
+        Client { credentials: Some(credentials), ..self }
+    }
+
+    /// The value of the header `Authorization`. It is shown to nobody who could read along.
+    fn authorization(self, url: &str) -> Result<Option<&'a str>, HttpError> {
+        let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
+        let credential = host.and_then(|host| self.credentials?.get(host));
+        match credential {
+            None => Ok(None),
+            Some(Credential::Header(value)) => Ok(Some(value)),
+            Some(Credential::Aws) => Err(HttpError {
+                url: url.to_owned(),
+                reason: "credentials of type aws cannot be used in this version".to_owned(),
+                passes: false,
+            }),
+        }
     }
 
     fn agent(self, schemes: Schemes, altogether: Duration) -> Agent {
@@ -93,6 +119,7 @@ impl Client {
             .https_only(schemes == Schemes::Https)
             .http_status_as_error(false)
             .max_redirects(REDIRECTS)
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(READ))
             .timeout_global(Some(altogether))
@@ -107,9 +134,10 @@ impl Client {
     /// # Errors
     /// Where there is none, or it is larger.
     pub(crate) fn document(self, url: &str, schemes: Schemes, limit: u64) -> Result<Vec<u8>, HttpError> {
-        let agent = self.agent(schemes, DOCUMENT);
+        let (agent, authorization) = (self.agent(schemes, DOCUMENT), self.authorization(url)?);
         again(|| {
-            let mut response = agent.get(url).call().map_err(|error| failed(url, &error))?;
+            let request = with_header(agent.get(url), "Authorization", authorization);
+            let mut response = request.call().map_err(|error| failed(url, &error))?;
             check_status(url, &response)?;
             response.body_mut().with_config().limit(limit).read_to_vec().map_err(|error| failed(url, &error))
         })
@@ -133,12 +161,10 @@ impl Client {
     /// Where there is none. Reading it may fail, too.
     pub(crate) fn image(self, url: &str, etag: Option<&str>) -> Result<Answer, HttpError> {
         // Whatever comes is verified by its signature, or the user has asked for it as it is.
-        let agent = self.agent(Schemes::All, DOWNLOAD);
+        let (agent, authorization) = (self.agent(Schemes::All, DOWNLOAD), self.authorization(url)?);
         let response = again(|| {
-            let mut request = agent.get(url);
-            if let Some(etag) = etag {
-                request = request.header("If-None-Match", etag);
-            }
+            let request = with_header(agent.get(url), "Authorization", authorization);
+            let request = with_header(request, "If-None-Match", etag);
             let response = request.call().map_err(|error| failed(url, &error))?;
             if response.status() != 304 {
                 check_status(url, &response)?;
@@ -159,6 +185,17 @@ impl Client {
                 received: 0,
             }),
         }))
+    }
+}
+
+fn with_header(
+    request: RequestBuilder<WithoutBody>,
+    name: &str,
+    value: Option<&str>,
+) -> RequestBuilder<WithoutBody> {
+    match value {
+        Some(value) => request.header(name, value),
+        None => request,
     }
 }
 
@@ -238,6 +275,29 @@ fn check_rate(received: u64, elapsed: Duration) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_go_to_their_host_only_and_never_in_the_clear() {
+        let credentials = BTreeMap::from([
+            ("a.test".to_owned(), Credential::Header("Bearer x".to_owned())),
+            ("a.test:8443".to_owned(), Credential::Header("Bearer y".to_owned())),
+            ("s3.test".to_owned(), Credential::Aws),
+        ]);
+        let client = Client::new(false).with(&credentials);
+        for (url, value) in [
+            ("https://a.test/image.aci", Some("Bearer x")),
+            ("https://a.test?ac-discovery=1", Some("Bearer x")),
+            ("https://a.test:8443/image.aci", Some("Bearer y")),
+            ("http://a.test/image.aci", None),
+            ("https://b.a.test/image.aci", None),
+            ("https://a.test.evil/image.aci", None),
+            ("https://evil/https://a.test/", None),
+        ] {
+            assert_eq!(client.authorization(url).unwrap(), value, "{url}");
+        }
+        assert!(client.authorization("https://s3.test/a").is_err());
+        assert_eq!(Client::new(false).authorization("https://a.test/").unwrap(), None);
+    }
 
     #[test]
     fn a_server_that_dribbles_is_left() {

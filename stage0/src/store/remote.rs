@@ -29,7 +29,7 @@ impl Store {
     pub(crate) fn import_url(
         &self,
         url: &str,
-        client: Client,
+        client: Client<'_>,
         policy: PullPolicy,
         verification: Verification<'_>,
     ) -> Result<ImageRecord> {
