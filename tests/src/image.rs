@@ -27,6 +27,7 @@ pub struct Image {
     name: String,
     labels: Vec<(String, String)>,
     app: Option<Value>,
+    fields: Vec<(String, Value)>,
     files: Vec<File>,
 }
 
@@ -71,6 +72,7 @@ impl Image {
             name: format!("test.invalid/{name}"),
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             app: None,
+            fields: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -105,6 +107,13 @@ impl Image {
     #[must_use]
     pub fn with(mut self, field: &str, value: Value) -> Image {
         self.app.get_or_insert_with(default_app)[field] = value;
+        self
+    }
+
+    /// Any field of the manifest.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: Value) -> Image {
+        self.fields.push((name.to_owned(), value));
         self
     }
 
@@ -164,6 +173,9 @@ impl Image {
             json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": self.name, "labels": labels});
         if let Some(app) = &self.app {
             manifest["app"] = app.clone();
+        }
+        for (name, value) in &self.fields {
+            manifest[name] = value.clone();
         }
         manifest
     }

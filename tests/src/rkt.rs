@@ -85,6 +85,11 @@ impl Rkt {
         describe(Image::busybox(name)).build(&self.base.path().join("images"))
     }
 
+    /// The same without busybox and without an app.
+    pub fn empty_image(&self, name: &str, describe: impl FnOnce(Image) -> Image) -> PathBuf {
+        describe(Image::empty(name)).build(&self.base.path().join("images"))
+    }
+
     /// `rkt` with the global flags of this test.
     pub fn command<I, A>(&self, args: I) -> Command
     where

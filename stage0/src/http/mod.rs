@@ -208,7 +208,19 @@ fn again<T>(request: impl Fn() -> Result<T, HttpError>) -> Result<T, HttpError> 
 
 fn failed(url: &str, error: &ureq::Error) -> HttpError {
     use ureq::Error as E;
-    let passes = matches!(error, E::Io(_) | E::Timeout(_) | E::ConnectionFailed);
+    let passes = match error {
+        E::Timeout(_) => true,
+        // Names that are not known, and ports where nobody listens, stay so.
+        E::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::TimedOut
+        ),
+        _ => false,
+    };
     HttpError { url: url.to_owned(), reason: error.to_string(), passes }
 }
 

@@ -142,7 +142,7 @@ impl Store {
         if let Some(unpacker) = unpacker
             && archive.manifest.dependencies.is_empty()
         {
-            let size = unpacker.finish(&archive.manifest.path_whitelist)?;
+            let size = unpacker.finish(&[&archive.manifest.path_whitelist])?.size;
             image.tree_size = i64::try_from(size).unwrap_or(i64::MAX);
             tree::complete(&tree, &image, &archive.manifest_bytes)?;
         }

@@ -12,8 +12,10 @@
 //! What is here is whole: it was made under a temporary name, synced and renamed. What the index says and the disk lacks
 //! is as if it had never been imported.
 
+mod dependencies;
 mod import;
 mod index;
+mod merge;
 mod record;
 mod remote;
 mod schema;

@@ -11,8 +11,10 @@ use sha2::{Digest, Sha512};
 
 use super::{
     ImageRecord, Result, Store, StoreError,
+    dependencies::Part,
     import::sync,
-    unpack::Unpacker,
+    merge::merge,
+    unpack::{Unpacked, Unpacker},
     workspace::{Workspace, make},
 };
 use crate::files::Step;
@@ -28,7 +30,12 @@ pub(crate) struct Tree {
 
 /// The name of the tree of an image without dependencies.
 pub(super) fn id_of(image: &ImageRecord) -> String {
-    let hash: String = Sha512::digest(image.key()).iter().map(|byte| format!("{byte:02x}")).collect();
+    id(&image.key())
+}
+
+/// The name of the tree of these images, the lowest first, with commas between them.
+fn id(keys: &str) -> String {
+    let hash: String = Sha512::digest(keys).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("deps-sha512-{}", &hash[..64])
 }
 
@@ -46,9 +53,22 @@ impl Store {
         self.base.join("tree").join(id)
     }
 
+    /// Whether the image depends on nothing and is rendered.
+    pub(crate) fn is_rendered(&self, image: &ImageRecord) -> bool {
+        self.tree_path(&id_of(image)).join("rendered").exists()
+    }
+
     /// The image's tree, rendered where it is missing. Many who need it at once have it rendered once.
     pub(crate) fn tree(&self, image: &ImageRecord) -> Result<Tree> {
-        let id = id_of(image);
+        let alone = id_of(image);
+        let path = self.tree_path(&alone);
+        // Most images depend on nothing, and are rendered when they are imported.
+        if self.is_rendered(image) {
+            return Ok(Tree { id: alone, path: path.join("rootfs") });
+        }
+        let parts = self.parts(image)?;
+        let keys: Vec<String> = parts.iter().map(|part| part.image.key()).collect();
+        let id = id(&keys.join(","));
         let path = self.tree_path(&id);
         if !path.join("rendered").exists() {
             let lock = self.base.join("treestorelocks").join(&id);
@@ -56,44 +76,51 @@ impl Store {
             let _lock =
                 Lock::wait(&lock, Kind::Exclusive).map_err(|error| StoreError::Lookup(error.to_string()))?;
             if !path.join("rendered").exists() {
-                self.render(image, &path)?;
+                self.render(image, &parts, &path)?;
             }
         }
         Ok(Tree { id, path: path.join("rootfs") })
     }
 
-    fn render(&self, image: &ImageRecord, path: &Path) -> Result<()> {
-        let manifest = self.manifest(image)?;
-        if let Some(dependency) = manifest.dependencies.first() {
-            return Err(StoreError::Lookup(format!(
-                "image {} depends on {}: images with dependencies cannot be rendered in this version",
-                image.display_name(),
-                dependency.image_name
-            )));
-        }
-        let blob = self.blob_path(&image.key());
-        let file = File::open(&blob).step("open", &blob)?;
+    fn render(&self, image: &ImageRecord, parts: &[Part], path: &Path) -> Result<()> {
         let workspace = Workspace::new(&self.base)?;
         let tree = workspace.path().join("tree");
-        let mut unpacker = Unpacker::new(&tree)?;
-        let archive = aci::read(file, &Limits::default(), &mut |entry, content| unpacker.add(entry, content))
-            .map_err(|error| StoreError::of_read(&blob, error))?;
-        if archive.id != image.id {
-            return Err(StoreError::Lookup(format!(
-                "image {}: its file {} was changed (it is {} now); remove and fetch the image again",
-                image.id,
-                blob.display(),
-                archive.id
-            )));
+        let mut size = 0;
+        for (number, part) in parts.iter().enumerate() {
+            // The lowest is the tree, and the others are put over it.
+            let place = if number == 0 { tree.clone() } else { workspace.path().join("part") };
+            let unpacked = self.unpack_part(part, &place)?;
+            size += unpacked.size;
+            if number > 0 {
+                merge(&place.join("rootfs"), &tree.join("rootfs"), &unpacked.directories)?;
+                crate::files::remove_tree(&place)?;
+            }
         }
-        let size = unpacker.finish(&manifest.path_whitelist)?;
-        complete(&tree, image, &archive.manifest_bytes)?;
+        complete(&tree, image, &self.manifest_bytes(image)?)?;
         sync(&tree)?;
         make(&self.base.join("tree"))?;
         // What is in the way is not whole, or we would not be here.
         crate::files::remove_tree(path)?;
         fs::rename(&tree, path).step("move to its place", path)?;
         self.index.set_tree_size(image.id.as_str(), i64::try_from(size).unwrap_or(i64::MAX))
+    }
+
+    fn unpack_part(&self, part: &Part, place: &Path) -> Result<Unpacked> {
+        let blob = self.blob_path(&part.image.key());
+        let file = File::open(&blob).step("open", &blob)?;
+        let mut unpacker = Unpacker::new(place)?;
+        let archive = aci::read(file, &Limits::default(), &mut |entry, content| unpacker.add(entry, content))
+            .map_err(|error| StoreError::of_read(&blob, error))?;
+        if archive.id != part.image.id {
+            return Err(StoreError::Lookup(format!(
+                "image {}: its file {} was changed (it is {} now); remove and fetch the image again",
+                part.image.id,
+                blob.display(),
+                archive.id
+            )));
+        }
+        let whitelists: Vec<&[String]> = part.whitelists.iter().map(Vec::as_slice).collect();
+        unpacker.finish(&whitelists)
     }
 }
 

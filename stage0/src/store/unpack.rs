@@ -174,22 +174,32 @@ impl Unpacker {
         Ok(())
     }
 
-    /// Sets what directories have, the deepest first, removes what the whitelist does not name, and returns how many
-    /// bytes were written.
-    pub(super) fn finish(mut self, whitelist: &[String]) -> Result<u64> {
+    /// Removes what one of the whitelists does not name, and sets what directories have, the deepest first.
+    pub(super) fn finish(mut self, whitelists: &[&[String]]) -> Result<Unpacked> {
         self.parent = None;
-        if !whitelist.is_empty() {
+        for whitelist in whitelists.iter().filter(|whitelist| !whitelist.is_empty()) {
             let kept: HashSet<PathBuf> =
                 whitelist.iter().map(|path| Path::new(path).components().collect()).collect();
             filter(&self.base.join("rootfs"), Path::new("/"), &kept)?;
         }
         self.directories.sort_by(|a, b| b.path.cmp(&a.path));
+        let mut directories = HashSet::new();
         for entry in &self.directories {
             let directory = self.open(&entry.path).step("open", &entry.path)?;
             settle(&directory, entry).step("set attributes of", &entry.path)?;
+            directories.insert(Path::new("/").join(entry.path.strip_prefix("rootfs").unwrap_or(&entry.path)));
         }
-        Ok(self.size)
+        Ok(Unpacked { size: self.size, directories })
     }
+}
+
+/// What was unpacked.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    /// Bytes that were written.
+    pub(super) size: u64,
+    /// Directories that the image has itself, as paths inside it.
+    pub(super) directories: HashSet<PathBuf>,
 }
 
 fn special(kind: &EntryKind) -> (FileType, u64) {
