@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use appc::{
@@ -130,11 +130,16 @@ impl Signed<'_> {
     }
 }
 
-/// Copies an image as it is, to be verified and unpacked from the copy.
-pub(super) fn copy(mut input: impl Read, to: &Path, shown: &str) -> Result<PathBuf> {
+/// Copies an image as it is, to be verified and unpacked from the copy. It is no larger than an image may be.
+pub(super) fn copy(input: impl Read, to: &Path, shown: &str) -> Result<()> {
+    let most = Limits::default().bytes;
+    let failed = |source: io::Error| StoreError::Read { path: shown.to_owned(), source };
     let mut copy = File::create_new(to).step("make", to)?;
-    io::copy(&mut input, &mut copy).map_err(|source| StoreError::Read { path: shown.to_owned(), source })?;
-    Ok(to.to_owned())
+    let copied = io::copy(&mut input.take(most + 1), &mut copy).map_err(failed)?;
+    if copied > most {
+        return Err(failed(io::Error::other(format!("it has more than {most} bytes"))));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -46,6 +46,10 @@ impl Keystore {
         for base in [&self.system, &self.local] {
             let mut place = PathBuf::from("prefix.d");
             for part in name.split('/') {
+                // Such a part would lead to the keys of another name.
+                if matches!(part, "" | "." | "..") {
+                    break;
+                }
                 place.push(part);
                 load(base, &place, &mut keys)?;
             }
@@ -132,4 +136,57 @@ fn open_beneath(base: &Path, path: &Path, flags: OFlags) -> rustix::io::Result<O
         Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A public key that gpg has made.
+    const KEY: &[u8] = include_bytes!("testdata/key.asc");
+
+    #[test]
+    fn keys_are_found_below_their_prefix_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (system, local) = (directory.path().join("system"), directory.path().join("local"));
+        let keystore = Keystore::new(&system, &local);
+        assert!(keystore.keys("a.test/b").unwrap().is_empty());
+        let key = Key::read_all(KEY, "key.asc").unwrap().swap_remove(0);
+        let path = keystore.add(Some("a.test/b"), &key).unwrap();
+        assert_eq!(path, local.join("trustedkeys/prefix.d/a.test/b").join(key.fingerprint()));
+        for (name, count) in [
+            ("a.test/b", 1),
+            ("a.test/b/c", 1),
+            ("a.test", 0),
+            ("a.test/bc", 0),
+            ("a.test/bc/../b", 0),
+            ("other.test/../a.test/b", 0),
+            ("../prefix.d/a.test/b", 0),
+            ("a.test//b", 0),
+        ] {
+            assert_eq!(keystore.keys(name).unwrap().len(), count, "{name}");
+        }
+        // The administrator's empty file masks the vendor's key.
+        let vendor = system.join("trustedkeys/root.d");
+        fs::create_dir_all(&vendor).unwrap();
+        fs::rename(&path, vendor.join(key.fingerprint())).unwrap();
+        assert_eq!(keystore.keys("any.test").unwrap().len(), 1);
+        fs::create_dir_all(local.join("trustedkeys/root.d")).unwrap();
+        fs::write(local.join("trustedkeys/root.d").join(key.fingerprint()), "").unwrap();
+        assert!(keystore.keys("any.test").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_key_in_the_keystore_is_an_error_and_other_names_are_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let keystore = Keystore::new(&directory.path().join("system"), directory.path());
+        let root = directory.path().join("trustedkeys/root.d");
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("README"), "no key").unwrap();
+        assert!(keystore.keys("a").unwrap().is_empty());
+        fs::write(root.join("0".repeat(40)), "no key").unwrap();
+        assert!(keystore.keys("a").unwrap_err().to_string().contains("not an OpenPGP public key"));
+        fs::write(root.join("0".repeat(40)), KEY).unwrap();
+        assert!(matches!(keystore.keys("a"), Err(TrustError::Misnamed { .. })));
+    }
 }
