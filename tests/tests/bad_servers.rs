@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -86,6 +87,24 @@ fn case_08_what_is_whole_is_stored_and_known_again() {
     assert_eq!(requests.load(Ordering::SeqCst), 1, "run takes what the store has");
     let never = rkt.rkt(args!["fetch", "--pull-policy=never", &url.replace("image.aci", "other.aci")]);
     never.exits(254).stderr_has("--pull-policy=never");
+}
+
+#[test]
+fn case_11_many_fetches_of_one_url_download_it_once() {
+    let rkt = Rkt::new();
+    let image = fs::read(rkt.image("many", |image| image)).unwrap();
+    let (url, requests) =
+        serve(move |stream| send(stream, &format!("200 OK\r\nContent-Length: {}", image.len()), &image));
+    let fetches: Vec<_> = (0..6)
+        .map(|_| {
+            rkt.command(args!["fetch", "--pull-policy=new", &url]).stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for fetch in fetches {
+        assert!(fetch.wait_with_output().unwrap().status.success());
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    assert_eq!(rkt.rkt(["image", "list", "--no-legend"]).success().lines().len(), 1);
 }
 
 #[test]

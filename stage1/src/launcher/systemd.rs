@@ -129,16 +129,18 @@ impl Systemd {
         let scope = object_path(&self.machine.name);
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            for message in self.bus.wait(init.pidfd(), deadline)? {
-                let started = is_started(&message, &scope);
-                let refused = self.error(&message).is_some();
-                self.backlog.push(message);
-                if refused {
-                    bail!("its unit {} was not started", self.machine.name);
-                }
-                if started {
-                    return Ok(());
-                }
+            let messages = self.bus.wait(init.pidfd(), deadline)?;
+            let started = messages.iter().any(|message| is_started(message, &scope));
+            // The first app's call is the one that starts the scope, too.
+            let refused = messages
+                .iter()
+                .any(|message| matches!(self.error(message), Some(Event::NotStarted { app: 0, .. })));
+            self.backlog.extend(messages);
+            if refused {
+                bail!("its unit {} was not started", self.machine.name);
+            }
+            if started {
+                return Ok(());
             }
         }
     }
