@@ -300,50 +300,16 @@ fn an_image_is_discovered_verified_and_run_by_its_name() {
     fs::write(base.join("nginx.conf"), NGINX.replace("BASE", base.to_str().unwrap())).unwrap();
     fs::write(base.join("hosts"), "127.0.0.1 test.invalid localhost\n").unwrap();
     let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(&base)).success();
-    openssl(&[
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=Test CA",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-    ]);
-    openssl(&[
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=test.invalid",
-        "-addext",
-        "subjectAltName=DNS:test.invalid",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-        "-CA",
-        "ca.pem",
-        "-CAkey",
-        "ca.key",
-        "-keyout",
-        "server.key",
-        "-out",
-        "server.pem",
-    ]);
+    let certificate = |more: &[&str]| {
+        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+        openssl(&[&["req", "-x509", "-nodes", "-days", "2"], &curve[..], more].concat())
+    };
+    certificate(&["-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.pem"]);
+    let issuer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-keyout", "server.key", "-out", "server.pem"];
+    let name = ["-subj", "/CN=test.invalid", "-addext", "subjectAltName=DNS:test.invalid"];
+    certificate(&[&name[..], &["-addext", "basicConstraints=critical,CA:FALSE"], &issuer].concat());
     // All in a network of its own, where the name leads to nginx.
-    let inside = |insecure: &str, words: &[&str]| {
+    let inside_with = |authority: &str, insecure: &str, words: &[&str]| {
         let rkt_command = rkt.command([&[insecure][..], words].concat());
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "sh", "-c"]).arg(format!(
@@ -352,9 +318,10 @@ fn an_image_is_discovered_verified_and_run_by_its_name() {
             base.display()
         ));
         command.arg("sh").arg(rkt_command.get_program()).args(rkt_command.get_args());
-        command.env("SSL_CERT_FILE", base.join("ca.pem")).stdin(Stdio::null());
+        command.env("SSL_CERT_FILE", base.join(authority)).stdin(Stdio::null());
         run(&mut command)
     };
+    let inside = |insecure: &str, words: &[&str]| inside_with("ca.pem", insecure, words);
     let name = "test.invalid/hello:0.0.1";
     let run_it = ["run", "--net=none", "--supervisor=direct", name];
     let none = "--insecure-options=none";
@@ -368,6 +335,8 @@ fn an_image_is_discovered_verified_and_run_by_its_name() {
     inside(none, &run_it).success().stdout_is("hello from discovery\n").stderr_has("signature verified:");
     // It is in the store now, and needs no server.
     rkt.rkt(args![none, "run", "--net=none", "--supervisor=direct", name]).success();
+    // What has not expired is not asked for, and neither is its signature.
+    fs::remove_file(format!("{}.asc", image.display())).unwrap();
     inside(none, &["fetch", name]).success().stderr_has("isn't expired, not fetching");
     inside(none, &["fetch", "test.invalid/hello:2"]).exits(254).stderr_has("404");
     inside(none, &["fetch", "test.invalid/nothing"]).exits(254).stderr_has("discovery failed");
@@ -391,9 +360,11 @@ fn an_image_is_discovered_verified_and_run_by_its_name() {
         "credentials": {"user": "ci", "password": "s3cret"}}"#;
     fs::write(auth.join("ci.json"), credentials).unwrap();
     inside(none, &["fetch", url]).success().stderr_lacks("s3cret");
-    // A certificate of nobody.
-    let url = format!("https://test.invalid/images/test.invalid/hello-0.0.1-linux-{arch}.aci");
-    let mut strange = rkt.command(args![none, "fetch", &url]);
-    run(strange.env("SSL_CERT_FILE", "/dev/null")).exits(254);
-    inside("--insecure-options=image,tls", &["fetch", &url]).success();
+    // A certificate of nobody, for an image that the store does not have from there.
+    certificate(&["-subj", "/CN=Strange CA", "-keyout", "strange.key", "-out", "strange.pem"]);
+    let url = format!("https://test.invalid/images/test.invalid/hello-0.0.3-linux-{arch}.aci");
+    for insecure in [none, "--insecure-options=image"] {
+        inside_with("strange.pem", insecure, &["fetch", &url]).exits(254).stderr_has("certificate");
+    }
+    inside_with("strange.pem", "--insecure-options=image,tls", &["fetch", &url]).success();
 }

@@ -22,10 +22,8 @@ use crate::{
     config::{Credential, InsecureOptions},
     http::{Client, Schemes},
     output::note,
-    store::{
-        ImageRecord, MAX_SIGNATURE, PullPolicy, SignatureFrom, Signed, Store, Verification, signature_beside,
-    },
-    trust::{Keystore, Signature},
+    store::{ImageRecord, PullPolicy, SignatureFrom, Signed, Store, Verification, signature_beside},
+    trust::Keystore,
 };
 
 /// Fetches images for one command.
@@ -52,7 +50,7 @@ impl Fetcher<'_> {
         let image = match reference {
             Reference::Id(id) => self.store.by_id(id)?,
             Reference::File(path) => self.file(path, signature)?,
-            Reference::Url(url) => self.url(url, signature, None)?,
+            Reference::Url(url) => self.url(url, &signature_beside(url), signature, None)?,
             Reference::Name(name) => self.name(name, signature)?,
         };
         self.dependencies(&image, &mut Vec::new())?;
@@ -108,57 +106,35 @@ impl Fetcher<'_> {
         Client::new(self.insecure.tls())
     }
 
+    /// What an image is verified by, if it is.
+    fn verification<'s>(
+        &'s self,
+        signature: SignatureFrom<'s>,
+        name: Option<&'s ImageName>,
+    ) -> Verification<'s> {
+        if self.insecure.image() {
+            return Verification::Insecure;
+        }
+        Verification::Signed(Signed { keystore: self.keystore, signature, name })
+    }
+
     fn file(&self, path: &Path, signature: Option<&Path>) -> Result<ImageRecord> {
         let beside = PathBuf::from(signature_beside(&path.to_string_lossy()));
         let signature = SignatureFrom::File(signature.unwrap_or(&beside));
-        let verification = if self.insecure.image() {
-            Verification::Insecure
-        } else {
-            Verification::Signed(Signed { keystore: self.keystore, signature, name: None })
-        };
-        Ok(self.store.import_file(path, verification)?)
+        Ok(self.store.import_file(path, self.verification(signature, None))?)
     }
 
-    /// An image at a URL: with its signature beside it, if it was not found by its `name` together with one.
-    fn url(&self, url: &str, signature: Option<&Path>, name: Option<&ImageName>) -> Result<ImageRecord> {
-        let asc = signature_beside(url);
-        self.download(url, &asc, signature, name)
-    }
-
-    fn download(
+    /// An image at a URL, with its signature at another or in a file, which was asked for by its name, or not.
+    fn url(
         &self,
         url: &str,
         asc: &str,
         signature: Option<&Path>,
         name: Option<&ImageName>,
     ) -> Result<ImageRecord> {
-        let import =
-            |verification| Ok(self.store.import_url(url, self.client(), self.policy, verification)?);
-        if self.insecure.image() {
-            return import(Verification::Insecure);
-        }
-        let signed = |signature| Verification::Signed(Signed { keystore: self.keystore, signature, name });
-        if let Some(path) = signature {
-            return import(signed(SignatureFrom::File(path)));
-        }
-        // What is in the store needs no signature any more.
-        if self.policy != PullPolicy::Update
-            && let Some(image) = self.store.verified_from(url)?
-        {
-            return Ok(image);
-        }
-        if self.policy == PullPolicy::Never {
-            bail!("image {url} was not found in the store, and --pull-policy=never forbids to fetch it");
-        }
-        let bytes = self.client().document(asc, Schemes::All, MAX_SIGNATURE).with_context(|| {
-            format!("image {url}: its signature is not to be had; use --insecure-options=image if you trust the image")
-        })?;
-        if let Some(name) = name {
-            // Who is not trusted need not be asked for the image.
-            let keys = self.keystore.keys(name.name.as_str())?;
-            Signature::read(&bytes, asc)?.check_issuer(&keys, name.name.as_str())?;
-        }
-        import(signed(SignatureFrom::Bytes { bytes: &bytes, place: asc }))
+        let signature = signature.map_or(SignatureFrom::Url(asc, self.client()), SignatureFrom::File);
+        let verification = self.verification(signature, name);
+        Ok(self.store.import_url(url, self.client(), self.policy, verification)?)
     }
 
     fn name(&self, name: &ImageName, signature: Option<&Path>) -> Result<ImageRecord> {
@@ -181,7 +157,7 @@ impl Fetcher<'_> {
         let found = discovery::images(&name, &mut |place| self.client().page(place, schemes))
             .with_context(|| format!("image \"{name}\" is not in the store"))?;
         let endpoint = found.found.first().context("discovery found nothing")?;
-        self.download(&endpoint.aci, &endpoint.asc, signature, Some(&name))
+        self.url(&endpoint.aci, &endpoint.asc, signature, Some(&name))
     }
 
     /// Looks for keys of a name that has none. That there are none, or that nobody accepts them, is told, and shows when

@@ -17,7 +17,7 @@ use super::{
     index::Source,
     tree,
     unpack::Unpacker,
-    verify::{Verification, copy},
+    verify::{Check, Verification, copy},
     workspace::{Workspace, make},
 };
 use crate::files::{FileError, Step};
@@ -30,8 +30,8 @@ const USE_LASTS: i64 = 3600 * 1_000_000_000;
 pub(super) struct Import<'a> {
     /// Where it is from, for messages.
     pub(super) shown: &'a str,
-    /// Whether it must be signed.
-    pub(super) verification: Verification<'a>,
+    /// What it is checked with, if it is.
+    pub(super) check: Option<Check<'a>>,
 }
 
 impl Store {
@@ -55,7 +55,8 @@ impl Store {
         if let Some(image) = self.known(&source)? {
             return Ok(image);
         }
-        let import = Import { shown: &path.display().to_string(), verification };
+        let shown = path.display().to_string();
+        let import = Import { shown: &shown, check: verification.prepare(&shown)? };
         self.import(file, &import, |image| self.index.add(image, &source))
     }
 
@@ -93,15 +94,15 @@ impl Store {
     ) -> Result<ImageRecord> {
         let workspace = Workspace::new(&self.base)?;
         let blob = workspace.path().join("blob");
-        match import.verification {
-            Verification::Insecure => {
+        match &import.check {
+            None => {
                 let copy = File::create_new(&blob).step("make", &blob)?;
                 self.unpack(&workspace, Tee { input, copy }, import, record)
             }
             // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
-            Verification::Signed(signed) => {
+            Some(check) => {
                 copy(input, &blob, import.shown)?;
-                signed.verify(&blob, import.shown)?;
+                check.verify(&blob, import.shown)?;
                 let input = File::open(&blob).step("open", &blob)?;
                 self.unpack(&workspace, input, import, record)
             }

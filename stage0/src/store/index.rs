@@ -72,11 +72,9 @@ impl Index {
         }
         let connection = connect(&path, OpenFlags::empty());
         let index = Index { connection: connection.map_err(|error| wrap(&path, error))?, path };
-        if index.version()? == 1 {
-            index.upgrade()?;
-        }
         match index.version()? {
             VERSION => Ok(index),
+            1 => index.upgrade().map(|()| index),
             found => {
                 Err(StoreError::Version { path: index.path.display().to_string(), found, known: VERSION })
             }

@@ -38,7 +38,7 @@ use appc::{
 pub(crate) use record::ImageRecord;
 pub(crate) use remote::PullPolicy;
 pub(crate) use tree::{Tree, overlay_supported};
-pub(crate) use verify::{MAX_SIGNATURE, SignatureFrom, Signed, Verification, signature_beside};
+pub(crate) use verify::{SignatureFrom, Signed, Verification, signature_beside};
 
 use crate::{
     files::{FileError, remove_tree},
@@ -92,7 +92,7 @@ pub(crate) enum StoreError {
         /// Where its signature should be.
         signature: String,
         /// Why it is not.
-        source: io::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// What should verify the image does not.
     #[error("image {path}: {source}")]

@@ -48,6 +48,7 @@ impl Store {
             }
             _ => {}
         }
+        let import = Import { shown: url, check: verification.prepare(url)? };
         let etag = known.as_ref().and_then(|(remote, _)| remote.etag.as_deref());
         let download = match (client.image(url, etag)?, &known) {
             (Answer::NotModified, Some((_, image))) => return Ok(image.clone()),
@@ -65,13 +66,7 @@ impl Store {
             time: seconds_now(),
             verified: verification.is_needed(),
         };
-        let import = Import { shown: url, verification };
         self.import(download.body, &import, |image| self.index.add_remote(image, &remote))
-    }
-
-    /// The image that was downloaded from a URL, and verified then.
-    pub(crate) fn verified_from(&self, url: &str) -> Result<Option<ImageRecord>> {
-        Ok(self.downloaded(url, true)?.map(|(_, image)| image))
     }
 
     fn downloaded(&self, url: &str, verified: bool) -> Result<Option<(Remote, ImageRecord)>> {

@@ -63,7 +63,7 @@ impl Store {
         let alone = id_of(image);
         let path = self.tree_path(&alone);
         // Most images depend on nothing, and are rendered when they are imported.
-        if self.is_rendered(image) {
+        if path.join("rendered").exists() {
             return Ok(Tree { id: alone, path: path.join("rootfs") });
         }
         let parts = self.parts(image)?;

@@ -15,12 +15,13 @@ use appc::{
 use super::{Result, StoreError};
 use crate::{
     files::Step,
+    http::{Client, Schemes},
     output::note,
     trust::{Keystore, Signature, TrustError},
 };
 
 /// Largest file of signatures, in bytes.
-pub(crate) const MAX_SIGNATURE: u64 = 1 << 20;
+const MAX_SIGNATURE: u64 = 1 << 20;
 
 /// Whether somebody must have signed an image.
 #[derive(Debug, Clone, Copy)]
@@ -47,20 +48,30 @@ pub(crate) struct Signed<'a> {
 pub(crate) enum SignatureFrom<'a> {
     /// In a file.
     File(&'a Path),
-    /// Here.
-    Bytes {
-        /// The signature.
-        bytes: &'a [u8],
-        /// Where it is from.
-        place: &'a str,
-    },
+    /// At a URL.
+    Url(&'a str, Client<'a>),
 }
 
-impl Verification<'_> {
+impl<'a> Verification<'a> {
     /// Whether somebody must have signed.
     pub(super) fn is_needed(&self) -> bool {
         matches!(self, Verification::Signed(_))
     }
+
+    /// Gets what the image from `shown` is checked with, before anything of the image itself is got.
+    pub(super) fn prepare(&self, shown: &str) -> Result<Option<Check<'a>>> {
+        match self {
+            Verification::Insecure => Ok(None),
+            Verification::Signed(signed) => signed.prepare(shown).map(Some),
+        }
+    }
+}
+
+/// What an image is checked with.
+#[derive(Debug)]
+pub(super) struct Check<'a> {
+    signed: Signed<'a>,
+    signature: Signature,
 }
 
 /// Where the signature of an image is that is in this file, or at the URL with this path.
@@ -68,11 +79,42 @@ pub(crate) fn signature_beside(image: &str) -> String {
     format!("{}.aci.asc", image.strip_suffix(".aci").unwrap_or(image))
 }
 
-impl Signed<'_> {
+impl<'a> Signed<'a> {
+    fn prepare(&self, shown: &str) -> Result<Check<'a>> {
+        let untrusted = |source: TrustError| StoreError::Untrusted { path: shown.to_owned(), source };
+        let (place, bytes) = match self.signature {
+            SignatureFrom::File(path) => (path.display().to_string(), read(path).map_err(Into::into)),
+            SignatureFrom::Url(url, client) => {
+                let bytes = client.document(url, Schemes::All, MAX_SIGNATURE);
+                (url.to_owned(), bytes.map_err(Into::into))
+            }
+        };
+        let bytes = bytes.map_err(|source| StoreError::Unsigned {
+            path: shown.to_owned(),
+            signature: place.clone(),
+            source,
+        })?;
+        let signature = Signature::read(&bytes, &place).map_err(untrusted)?;
+        if let Some(name) = self.name {
+            // Who is not trusted need not be asked for the image.
+            let name = name.name.as_str();
+            let keys = self.keystore.keys(name).map_err(untrusted)?;
+            signature.check_issuer(&keys, name).map_err(untrusted)?;
+        }
+        Ok(Check { signed: *self, signature })
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_SIGNATURE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Check<'_> {
     /// Verifies that the image in `blob`, which came from `shown`, is signed as it is, and is the one that was asked for.
     pub(super) fn verify(&self, blob: &Path, shown: &str) -> Result<()> {
         let untrusted = |source: TrustError| StoreError::Untrusted { path: shown.to_owned(), source };
-        let signature = self.signature(shown)?;
         let open = || File::open(blob).step("open", blob);
         let manifest = aci::read_manifest(open()?, &Limits::default()).map_err(|error| match error {
             ReadError::Invalid(source) => StoreError::Invalid { path: shown.to_owned(), source },
@@ -84,33 +126,14 @@ impl Signed<'_> {
             .map_err(|error| StoreError::Invalid { path: shown.to_owned(), source: error.into() })?;
         self.check_name(&manifest, shown)?;
         let name = manifest.name.as_str();
-        let keys = self.keystore.keys(name).map_err(untrusted)?;
-        let verified = signature.verify(&keys, name, open()?).map_err(untrusted)?;
+        let keys = self.signed.keystore.keys(name).map_err(untrusted)?;
+        let verified = self.signature.verify(&keys, name, open()?).map_err(untrusted)?;
         note("image", &format!("signature verified:\n  {}", verified.identities.join("\n  ")));
         Ok(())
     }
 
-    fn signature(&self, shown: &str) -> Result<Signature> {
-        let untrusted = |source: TrustError| StoreError::Untrusted { path: shown.to_owned(), source };
-        match self.signature {
-            SignatureFrom::Bytes { bytes, place } => Signature::read(bytes, place).map_err(untrusted),
-            SignatureFrom::File(path) => {
-                let place = path.display().to_string();
-                let unsigned = |source: io::Error| StoreError::Unsigned {
-                    path: shown.to_owned(),
-                    signature: place.clone(),
-                    source,
-                };
-                let mut bytes = Vec::new();
-                let file = File::open(path).map_err(unsigned)?;
-                file.take(MAX_SIGNATURE).read_to_end(&mut bytes).map_err(unsigned)?;
-                Signature::read(&bytes, &place).map_err(untrusted)
-            }
-        }
-    }
-
     fn check_name(&self, manifest: &ImageManifest, shown: &str) -> Result<()> {
-        let Some(asked) = self.name else { return Ok(()) };
+        let Some(asked) = self.signed.name else { return Ok(()) };
         let other = |what: &str, wanted: &str, found: &str| {
             Err(StoreError::Other {
                 path: shown.to_owned(),
