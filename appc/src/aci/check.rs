@@ -15,8 +15,18 @@ use super::{AciError, Entry, EntryKind, Limits};
 #[derive(Debug)]
 pub(super) struct Checker<'a> {
     limits: &'a Limits,
+    shape: Shape,
     keys: (RandomState, RandomState),
     seen: HashMap<(u64, u64), Seen>,
+}
+
+/// Whose rules count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// An image's: nothing twice, and links only to what is there.
+    Image,
+    /// A layer's: what comes later counts, and links may lead to files of the layers below.
+    Layer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +73,8 @@ pub(super) fn clean(name: &[u8], limits: &Limits) -> Result<PathBuf, AciError> {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(limits: &'a Limits) -> Checker<'a> {
-        Checker { limits, keys: (RandomState::new(), RandomState::new()), seen: HashMap::new() }
+    pub(super) fn new(shape: Shape, limits: &'a Limits) -> Checker<'a> {
+        Checker { limits, shape, keys: (RandomState::new(), RandomState::new()), seen: HashMap::new() }
     }
 
     fn key(&self, path: &Path) -> (u64, u64) {
@@ -94,14 +104,19 @@ impl<'a> Checker<'a> {
             None => {}
             Some(Seen::Implied) if entry.kind == EntryKind::Directory => {}
             Some(Seen::Implied) => return wrong("earlier entries need it to be a directory"),
+            Some(earlier)
+                if self.shape == Shape::Layer
+                    && (earlier == Seen::Directory) == (entry.kind == EntryKind::Directory) => {}
             Some(_) => return wrong("duplicate file entry in archive"),
         }
         if let EntryKind::HardLink(target) = &entry.kind {
             if !target.starts_with("rootfs/") {
                 return wrong("a hard link to a file outside rootfs");
             }
-            if self.kind(target) != Some(Seen::Regular) {
-                return wrong("a hard link to what is not a regular file earlier in the archive");
+            match (self.shape, self.kind(target)) {
+                (_, Some(Seen::Regular)) => {}
+                (Shape::Layer, Some(Seen::Other) | None) if target != path => {}
+                _ => return wrong("a hard link to what is not a regular file earlier in the archive"),
             }
         }
         self.check_parents(path)?;
@@ -115,7 +130,7 @@ impl<'a> Checker<'a> {
 
     /// What is above an entry must be directories. Those that were seen before have been checked before, so that the
     /// work does not grow with the depth.
-    fn check_parents(&mut self, path: &Path) -> Result<(), AciError> {
+    pub(super) fn check_parents(&mut self, path: &Path) -> Result<(), AciError> {
         for parent in path.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty()) {
             match self.kind(parent) {
                 Some(Seen::Directory | Seen::Implied) => break,
@@ -207,7 +222,7 @@ mod tests {
         ];
         let run = |list: &List| {
             let limits = Limits::default();
-            let mut checker = Checker::new(&limits);
+            let mut checker = Checker::new(Shape::Image, &limits);
             list.iter().try_for_each(|(name, kind)| checker.check(&entry(name, kind.clone())))?;
             checker.finish()
         };

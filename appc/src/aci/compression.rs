@@ -104,11 +104,31 @@ pub(super) fn decompress<'a>(
             return refuse("neither a tar archive nor one that is compressed by gzip, bzip2, xz or zstd");
         }
     };
+    Ok((compression, decoder(compression, whole)?))
+}
+
+/// The same for a layer, whose format says that it is a tar where it is not compressed: an empty one has no sign of that.
+pub(super) fn decompress_layer<'a>(
+    mut input: impl Read + Send + 'a,
+) -> Result<(Compression, Box<dyn Read + Send + 'a>), io::Error> {
+    let mut head = Vec::with_capacity(HEAD);
+    input.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    let compression = match sniff(&head) {
+        FileKind::Archive(compression) => compression,
+        _ => Compression::None,
+    };
+    Ok((compression, decoder(compression, io::Cursor::new(head).chain(input))?))
+}
+
+fn decoder<'a>(
+    compression: Compression,
+    whole: impl Read + Send + 'a,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     if compression == Compression::None {
-        return Ok((compression, Box::new(whole)));
+        return Ok(Box::new(whole));
     }
     let whole = BufReader::with_capacity(BUFFER, whole);
-    let reader: Box<dyn Read + Send + 'a> = match compression {
+    Ok(match compression {
         Compression::None => Box::new(whole),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(whole)),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(whole)),
@@ -118,8 +138,7 @@ pub(super) fn decompress<'a>(
             Box::new(liblzma::bufread::XzDecoder::new_stream(whole, stream))
         }
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(whole)?),
-    };
-    Ok((compression, reader))
+    })
 }
 
 /// A compressor. [`Encoder::finish`] must be called, or the end is missing.

@@ -1,9 +1,11 @@
-//! App Container Images: archives of `manifest` and `rootfs`, read and written as streams.
+//! App Container Images: archives of `manifest` and `rootfs`, read and written as streams; and the layers of other kinds of
+//! images, read the same way.
 
 mod check;
 mod compression;
 mod entry;
 mod header;
+mod layer;
 mod manifest;
 mod members;
 mod read;
@@ -12,6 +14,7 @@ mod write;
 
 pub use compression::{Compression, FileKind, HEAD, sniff};
 pub use entry::{Entry, EntryKind};
+pub use layer::{Change, Layer, read_layer};
 pub use manifest::read_manifest;
 pub use read::{Archive, Limits, ReadError, read};
 pub use write::{ArchiveWriter, WriteError};

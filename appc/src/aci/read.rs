@@ -7,11 +7,12 @@ use std::{
     thread,
 };
 
+use sha2::Sha512;
 use tar::EntryType;
 
 use super::{
     AciError, Compression, Entry, EntryKind,
-    check::{Checker, clean},
+    check::{Checker, Shape, clean},
     compression::decompress,
     header::{number, number_or_zero},
     members::{Member, Members, truncated},
@@ -94,7 +95,7 @@ pub fn read<E>(
 ) -> Result<Archive, ReadError<E>> {
     let (compression, reader) = decompress(input).map_err(of_io)?;
     thread::scope(|scope| {
-        let source = Source::new(reader, limits.bytes, scope).map_err(of_io)?;
+        let source = Source::<Sha512>::new(reader, limits.bytes, scope).map_err(of_io)?;
         let mut members = Members::new(source);
         let (entries, manifest_bytes) = walk(&mut members, limits, visit)?;
         let manifest_bytes = manifest_bytes
@@ -102,7 +103,7 @@ pub fn read<E>(
         // Whatever follows belongs to the image's identity.
         let (digest, size) = members.into_inner().finish().map_err(of_io)?;
         let manifest = ImageManifest::from_slice(&manifest_bytes).map_err(AciError::from)?;
-        let id = ImageId::from_digest(&digest);
+        let id = ImageId::from_digest(&digest.into());
         Ok(Archive { id, manifest, manifest_bytes, compression, size, entries })
     })
 }
@@ -113,7 +114,7 @@ fn walk<R: BufRead, E>(
     limits: &Limits,
     visit: &mut dyn FnMut(&Entry, &mut dyn Read) -> Result<(), E>,
 ) -> Result<(u64, Option<Vec<u8>>), ReadError<E>> {
-    let mut checker = Checker::new(limits);
+    let mut checker = Checker::new(Shape::Image, limits);
     let (mut entries, mut content, mut manifest_bytes) = (0, 0_u64, None);
     while let Some(member) = members.next().map_err(of_io)? {
         let Some(entry) = entry(&member, limits)? else { continue };
@@ -138,7 +139,7 @@ fn walk<R: BufRead, E>(
 }
 
 /// Our own errors travel through readers as `io::Error`.
-fn of_io<E>(error: io::Error) -> ReadError<E> {
+pub(super) fn of_io<E>(error: io::Error) -> ReadError<E> {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return ReadError::Io(truncated());
     }
@@ -156,7 +157,7 @@ fn manifest<E>(content: &mut impl Read, limits: &Limits) -> Result<Vec<u8>, Read
 }
 
 /// Translates a member. `None` is one without meaning for an image: the archive's own top directory.
-fn entry(member: &Member, limits: &Limits) -> Result<Option<Entry>, AciError> {
+pub(super) fn entry(member: &Member, limits: &Limits) -> Result<Option<Entry>, AciError> {
     let name = &member.name;
     let wrong = |rule: &str| AciError::Entry {
         name: String::from_utf8_lossy(name).chars().take(256).collect(),

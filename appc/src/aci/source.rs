@@ -9,7 +9,7 @@ use std::{
     thread::{Builder, Scope, ScopedJoinHandle},
 };
 
-use sha2::{Digest, Sha512};
+use sha2::digest::{Digest, Output};
 
 use super::AciError;
 
@@ -24,23 +24,23 @@ const QUEUE: usize = 8;
 
 type Chunk = Arc<Vec<u8>>;
 
-/// The uncompressed archive.
+/// The uncompressed archive, and its hash `D`.
 #[derive(Debug)]
-pub(super) struct Source<'scope> {
+pub(super) struct Source<'scope, D> {
     current: Chunk,
     used: usize,
     rest: Option<Receiver<io::Result<Chunk>>>,
     pool: Arc<Pool>,
-    hasher: Hasher<'scope>,
+    hasher: Hasher<'scope, D>,
     /// Bytes that came before the current chunk.
     before: u64,
     limit: u64,
 }
 
 #[derive(Debug)]
-enum Hasher<'scope> {
-    Here(Box<Sha512>),
-    Thread(ScopedJoinHandle<'scope, Sha512>),
+enum Hasher<'scope, D> {
+    Here(Box<D>),
+    Thread(ScopedJoinHandle<'scope, D>),
 }
 
 /// Buffers that can be used again.
@@ -65,16 +65,16 @@ impl Pool {
     }
 }
 
-impl<'scope> Source<'scope> {
+impl<'scope, D: Digest + Send + 'scope> Source<'scope, D> {
     /// Starts to read `reader`, of which at most `limit` bytes are accepted.
     pub(super) fn new<'env>(
         mut reader: Box<dyn Read + Send + 'env>,
         limit: u64,
         scope: &'scope Scope<'scope, 'env>,
-    ) -> io::Result<Source<'scope>> {
+    ) -> io::Result<Source<'scope, D>> {
         let mut first = Vec::new();
         reader.by_ref().take(SMALL as u64).read_to_end(&mut first)?;
-        let mut hash = Box::new(Sha512::new());
+        let mut hash = Box::new(D::new());
         let large = first.len() == SMALL;
         let first = Arc::new(first);
         let pool = Arc::new(Pool::default());
@@ -103,7 +103,7 @@ impl<'scope> Source<'scope> {
     }
 
     /// Reads whatever is left and returns the hash of everything and its length.
-    pub(super) fn finish(mut self) -> io::Result<([u8; 64], u64)> {
+    pub(super) fn finish(mut self) -> io::Result<(Output<D>, u64)> {
         loop {
             let length = self.fill_buf()?.len();
             if length == 0 {
@@ -117,7 +117,7 @@ impl<'scope> Source<'scope> {
                 thread.join().map_err(|_| io::Error::other("the thread that hashes has failed"))?
             }
         };
-        Ok((hash.finalize().into(), self.before + self.current.len() as u64))
+        Ok((hash.finalize(), self.before + self.current.len() as u64))
     }
 }
 
@@ -144,7 +144,7 @@ fn feed(
     }
 }
 
-impl BufRead for Source<'_> {
+impl<D> BufRead for Source<'_, D> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.used == self.current.len()
             && let Some(rest) = &self.rest
@@ -170,7 +170,7 @@ impl BufRead for Source<'_> {
     }
 }
 
-impl Read for Source<'_> {
+impl<D> Read for Source<'_, D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let there = self.fill_buf()?;
         let length = there.len().min(buffer.len());

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha512};
 
 use super::{
     AciError, Compression, Entry, EntryKind, Limits,
-    check::{Checker, clean},
+    check::{Checker, Shape, clean},
     compression::Encoder,
 };
 use crate::types::ImageId;
@@ -48,7 +48,7 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
         let encoder = Encoder::new(compression, output)?;
         Ok(ArchiveWriter {
             tar: tar::Builder::new(Hashing { output: encoder, hash: Sha512::new() }),
-            checker: Checker::new(limits),
+            checker: Checker::new(Shape::Image, limits),
             limits,
         })
     }
