@@ -3,8 +3,8 @@
 mod commands;
 mod config;
 mod fetch;
-mod files;
 mod http;
+mod oci;
 mod output;
 mod pod;
 mod stage1;
@@ -12,6 +12,8 @@ mod store;
 mod trust;
 
 use std::process::ExitCode;
+
+use rkt_pod::files;
 
 fn main() -> ExitCode {
     commands::main()

@@ -9,6 +9,7 @@ mod init;
 mod launcher;
 mod mounts;
 mod output;
+mod overlay;
 mod pod;
 mod run;
 mod sys;

@@ -4,7 +4,7 @@
 
 use std::{
     ffi::OsStr,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::{Component, Path},
 };
 
@@ -14,10 +14,10 @@ use rkt_pod::layout;
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags},
+    mount::OpenTreeFlags,
 };
 
-use crate::{pod::Pod, sys};
+use crate::{overlay, pod::Pod, sys};
 
 /// Paths in the pod's directory are ours; still nothing in it may lead out of it.
 const CONFINED: ResolveFlags =
@@ -48,41 +48,19 @@ pub(crate) fn root(pod: &Pod, app: &str) -> Result<OwnedFd> {
 
 fn overlay(pod: &Pod, app: &str) -> Result<OwnedFd> {
     let tree_file = Path::new(layout::APPS_INFO).join(app).join(layout::APP_TREE_ID);
-    let tree =
+    let trees =
         std::fs::read_to_string(&tree_file).with_context(|| format!("read {}", tree_file.display()))?;
-    let lower_path = Path::new(layout::STORE).join("tree").join(tree.trim()).join("rootfs");
     let data = rustix::fs::open(&pod.data, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("open {}", pod.data.display()))?;
-    let lower = open_beneath(data, lower_path)?;
+    let mut lower = Vec::new();
+    for tree in trees.lines() {
+        let path = Path::new(layout::STORE).join("tree").join(tree).join("rootfs");
+        lower.push(open_beneath(&data, path)?);
+    }
     let (upper, work) = layout::app_overlay(app);
     let upper = open_beneath(&pod.directory, upper)?;
     let work = open_beneath(&pod.directory, work)?;
-    // A volatile overlay is not synced when it is unmounted: a pod's changes are of no use after a power cut, and
-    // the sync would make each pod's end wait for the disk.
-    match mount_overlay(&lower, &upper, &work, true) {
-        Err(Errno::INVAL) => Ok(mount_overlay(&lower, &upper, &work, false)?),
-        result => Ok(result?),
-    }
-}
-
-fn mount_overlay(
-    lower: &OwnedFd,
-    upper: &OwnedFd,
-    work: &OwnedFd,
-    volatile: bool,
-) -> rustix::io::Result<OwnedFd> {
-    use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, "source", "rkt")?;
-    // Through our descriptors the kernel takes what was checked, and no character of a path needs escaping.
-    for (key, fd) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
-        fsconfig_set_string(&context, key, format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-    }
-    if volatile {
-        fsconfig_set_flag(&context, "volatile")?;
-    }
-    fsconfig_create(&context)?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    overlay::mount(&lower, &upper, &work)
 }
 
 /// A detached copy of the mount at `place`, with what is mounted below it where `recursive`.

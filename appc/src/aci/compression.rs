@@ -107,8 +107,11 @@ pub(super) fn decompress<'a>(
     Ok((compression, decoder(compression, whole)?))
 }
 
-/// The same for a layer, whose format says that it is a tar where it is not compressed: an empty one has no sign of that.
-pub(super) fn decompress_layer<'a>(
+/// The same where it is known to be a tar if it is not compressed, as layers are: an empty one has no sign of that.
+///
+/// # Errors
+/// Where reading the start fails.
+pub fn decompress_tar<'a>(
     mut input: impl Read + Send + 'a,
 ) -> Result<(Compression, Box<dyn Read + Send + 'a>), io::Error> {
     let mut head = Vec::with_capacity(HEAD);

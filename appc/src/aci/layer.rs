@@ -16,7 +16,7 @@ use tar::EntryType;
 use super::{
     AciError, Compression, Entry, EntryKind, Limits, ReadError,
     check::{Checker, Shape},
-    compression::decompress_layer,
+    compression::decompress_tar,
     members::{Member, Members},
     read::{entry, of_io},
     source::Source,
@@ -53,7 +53,7 @@ pub fn read_layer<E>(
     limits: &Limits,
     visit: &mut dyn FnMut(&Change, &mut dyn Read) -> Result<(), E>,
 ) -> Result<Layer, ReadError<E>> {
-    let (compression, reader) = decompress_layer(input).map_err(of_io)?;
+    let (compression, reader) = decompress_tar(input).map_err(of_io)?;
     thread::scope(|scope| {
         let source = Source::<Sha256>::new(reader, limits.bytes, scope).map_err(of_io)?;
         let mut members = Members::new(source);

@@ -12,7 +12,7 @@ mod read;
 mod source;
 mod write;
 
-pub use compression::{Compression, FileKind, HEAD, sniff};
+pub use compression::{Compression, FileKind, HEAD, decompress_tar, sniff};
 pub use entry::{Entry, EntryKind};
 pub use layer::{Change, Layer, read_layer};
 pub use manifest::read_manifest;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     config::{Configuration, Credential, InsecureOptions},
     fetch::Fetcher,
+    oci::Basic,
     store::{PullPolicy, Store},
     trust::Keystore,
 };
@@ -55,6 +56,8 @@ pub(crate) struct Global {
     pub(crate) trust_keys_from_https: bool,
     /// What hosts want to see.
     pub(crate) credentials: BTreeMap<String, Credential>,
+    /// What registries want to see.
+    pub(crate) registries: BTreeMap<String, Basic>,
 }
 
 impl Global {
@@ -66,7 +69,7 @@ impl Global {
                 .into_iter()
                 .flatten()
                 .collect();
-        let Configuration { data, credentials } = Configuration::read(&layers)?;
+        let Configuration { data, credentials, registries } = Configuration::read(&layers)?;
         let dir = args.dir.or(data).unwrap_or_else(|| rkt_pod::layout::DATA_DIR.into());
         // A directory that is not there yet is used as it was given.
         let dir = std::fs::canonicalize(&dir)
@@ -80,6 +83,7 @@ impl Global {
             keystore,
             trust_keys_from_https: args.trust_keys_from_https,
             credentials,
+            registries,
         })
     }
 }
@@ -93,6 +97,7 @@ impl Global {
             insecure: self.insecure,
             trust_keys_from_https: self.trust_keys_from_https,
             credentials: &self.credentials,
+            registries: &self.registries,
             policy,
         }
     }

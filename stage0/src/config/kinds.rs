@@ -8,6 +8,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::oci::Basic;
+
 /// What a host wants to see.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
@@ -33,7 +35,7 @@ pub(super) enum Setting {
     /// Credentials for a host (`auth`).
     Domain(String, Credential),
     /// Credentials for a registry (`dockerAuth`).
-    Registry(String),
+    Registry(String, Basic),
     /// Where pods and images are.
     Data(String),
     /// Where stage1 images are.
@@ -48,9 +50,8 @@ impl Setting {
     /// Whether both say the same thing of the same object.
     pub(super) fn conflicts(&self, other: &Setting) -> bool {
         match (self, other) {
-            (Setting::Domain(a, _), Setting::Domain(b, _)) | (Setting::Registry(a), Setting::Registry(b)) => {
-                a == b
-            }
+            (Setting::Domain(a, _), Setting::Domain(b, _))
+            | (Setting::Registry(a, _), Setting::Registry(b, _)) => a == b,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
@@ -59,7 +60,7 @@ impl Setting {
     pub(super) fn describe(&self) -> String {
         match self {
             Setting::Domain(domain, _) => format!("credentials for domain {domain:?}"),
-            Setting::Registry(registry) => format!("credentials for registry {registry:?}"),
+            Setting::Registry(registry, _) => format!("credentials for registry {registry:?}"),
             Setting::Data(_) => "data directory".to_owned(),
             Setting::Stage1Images(_) => "stage1 images directory".to_owned(),
             Setting::Stage1Name(..) => "stage1 name and version".to_owned(),
@@ -165,7 +166,8 @@ fn auth(auth: Auth) -> Result<Vec<Setting>> {
 
 fn docker_auth(auth: DockerAuth) -> Result<Vec<Setting>> {
     present(&[("user", &auth.credentials.user), ("password", &auth.credentials.password)])?;
-    named("registries", auth.registries, Setting::Registry)
+    let basic = Basic::new(&auth.credentials.user, &auth.credentials.password);
+    named("registries", auth.registries, |registry| Setting::Registry(registry, basic.clone()))
 }
 
 /// Refuses credentials that lack something.
@@ -262,7 +264,7 @@ mod tests {
             (
                 "dockerAuth",
                 r#""registries":["r.test:5000"],"credentials":{"user":"u","password":"p"}"#,
-                vec![Setting::Registry(text("r.test:5000"))],
+                vec![Setting::Registry(text("r.test:5000"), Basic::new("u", "p"))],
             ),
             (
                 "paths",

@@ -15,6 +15,8 @@ pub(crate) use insecure::InsecureOptions;
 pub(crate) use kinds::Credential;
 use kinds::Setting;
 
+use crate::oci::Basic;
+
 /// Kinds that a subdirectory may hold.
 const KINDS: [(&str, &[&str]); 3] =
     [("auth.d", &["auth", "dockerAuth"]), ("paths.d", &["paths"]), ("stage1.d", &["stage1"])];
@@ -26,6 +28,8 @@ pub(crate) struct Configuration {
     pub(crate) data: Option<PathBuf>,
     /// What hosts want to see, by host, or host and port, as it stands in URLs.
     pub(crate) credentials: BTreeMap<String, Credential>,
+    /// What registries want to see, by host, or host and port.
+    pub(crate) registries: BTreeMap<String, Basic>,
 }
 
 impl Configuration {
@@ -37,6 +41,9 @@ impl Configuration {
                 Setting::Data(path) => all.data = Some(path.into()),
                 Setting::Domain(domain, credential) => {
                     all.credentials.insert(domain, credential);
+                }
+                Setting::Registry(registry, basic) => {
+                    all.registries.insert(registry, basic);
                 }
                 _ => {}
             }

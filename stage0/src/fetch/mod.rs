@@ -21,6 +21,7 @@ pub(crate) use review::{Review, keys_of, trust_key};
 use crate::{
     config::{Credential, InsecureOptions},
     http::{Client, Schemes},
+    oci::{self, Basic, Place, Source},
     output::note,
     store::{ImageRecord, PullPolicy, SignatureFrom, Signed, Store, Verification, signature_beside},
     trust::Keystore,
@@ -39,6 +40,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) trust_keys_from_https: bool,
     /// What hosts want to see.
     pub(crate) credentials: &'a BTreeMap<String, Credential>,
+    /// What registries want to see.
+    pub(crate) registries: &'a BTreeMap<String, Basic>,
     /// When they are fetched.
     pub(crate) policy: PullPolicy,
 }
@@ -52,6 +55,7 @@ impl Fetcher<'_> {
             Reference::File(path) => self.file(path, signature)?,
             Reference::Url(url) => self.url(url, &signature_beside(url), signature, None)?,
             Reference::Name(name) => self.name(name, signature)?,
+            Reference::Other(place) => self.other(place, signature)?,
         };
         self.dependencies(&image, &mut Vec::new())?;
         Ok(image)
@@ -118,7 +122,34 @@ impl Fetcher<'_> {
         Verification::Signed(Signed { keystore: self.keystore, signature, name })
     }
 
+    /// An image of Docker's or OCI's kind. Nobody signs these in a way that we could verify.
+    fn other(&self, place: &Place, signature: Option<&Path>) -> Result<ImageRecord> {
+        if signature.is_some() {
+            bail!("--signature: Docker and OCI images have no signatures of this kind");
+        }
+        if !self.insecure.image() {
+            bail!(
+                "Docker and OCI images have no signatures that could be verified; use --insecure-options=image if \
+                 you trust where they are from"
+            );
+        }
+        let source = Source {
+            store: self.store,
+            client: self.anonymous(),
+            credentials: self.registries,
+            allow_http: self.insecure.http(),
+            policy: self.policy,
+        };
+        source.fetch(place)
+    }
+
     fn file(&self, path: &Path, signature: Option<&Path>) -> Result<ImageRecord> {
+        if let Some(image) = self.store.known_file(path, !self.insecure.image())? {
+            return Ok(image);
+        }
+        if oci::is_archive(path) {
+            return self.other(&Place::DockerArchive(path.to_owned(), None), signature);
+        }
         let beside = PathBuf::from(signature_beside(&path.to_string_lossy()));
         let signature = SignatureFrom::File(signature.unwrap_or(&beside));
         Ok(self.store.import_file(path, self.verification(signature, None))?)

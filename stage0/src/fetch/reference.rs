@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use appc::types::ImageName;
+
+use crate::oci::{Place, RegistryName};
 
 /// A reference to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(crate) enum Reference {
     Url(String),
     /// A name, with labels.
     Name(ImageName),
+    /// An image of Docker's or OCI's kind.
+    Other(Place),
 }
 
 impl Reference {
@@ -39,8 +43,8 @@ impl Reference {
                 return Ok(Reference::Url(text.to_owned()));
             }
         }
-        if text.starts_with("docker:") || text.starts_with("oci:") || text.starts_with("cimd:") {
-            bail!("image {text:?}: images of this kind cannot be fetched in this version");
+        if let Some(place) = place(text)? {
+            return Ok(Reference::Other(place));
         }
         if is_path(Path::new(text)) {
             return Ok(Reference::File(text.into()));
@@ -50,6 +54,36 @@ impl Reference {
             Err(error) => bail!("invalid image string: {error}"),
         }
     }
+}
+
+/// What the schemes for Docker's and OCI's images mean.
+fn place(text: &str) -> Result<Option<Place>> {
+    for scheme in ["docker://", "oci://", "docker:"] {
+        if let Some(name) = text.strip_prefix(scheme) {
+            let name = RegistryName::read(name).with_context(|| format!("invalid image string {text:?}"))?;
+            return Ok(Some(Place::Registry(name, text.to_owned())));
+        }
+    }
+    type Make = fn(PathBuf, Option<String>) -> Place;
+    let kinds: [(&str, Make); 3] = [
+        ("oci:", Place::Layout),
+        ("oci-archive:", Place::OciArchive),
+        ("docker-archive:", Place::DockerArchive),
+    ];
+    for (scheme, make) in kinds {
+        if let Some(rest) = text.strip_prefix(scheme) {
+            if rest.is_empty() {
+                bail!("invalid image string {text:?}: the path is missing");
+            }
+            // A path may have a colon; what exists counts.
+            let (path, tag) = match rest.split_once(':') {
+                Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag.to_owned())),
+                _ => (rest, None),
+            };
+            return Ok(Some(make(path.into(), tag)));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether an argument without a scheme means a file: as rkt guesses it, the first that fits.
@@ -72,6 +106,10 @@ mod tests {
             Ok(Reference::File(_)) => "file",
             Ok(Reference::Url(_)) => "url",
             Ok(Reference::Name(_)) => "name",
+            Ok(Reference::Other(Place::Registry(..))) => "registry",
+            Ok(Reference::Other(Place::Layout(..))) => "layout",
+            Ok(Reference::Other(Place::OciArchive(..))) => "oci archive",
+            Ok(Reference::Other(Place::DockerArchive(..))) => "docker archive",
             Err(_) => "nothing",
         };
         for (text, want) in [
@@ -88,7 +126,15 @@ mod tests {
             ("https://example.com/a.aci", "url"),
             ("http://example.com/a.aci?x=y", "url"),
             ("https://example.com/a", "nothing"),
-            ("docker://busybox", "nothing"),
+            ("docker://busybox", "registry"),
+            ("docker:busybox", "registry"),
+            ("docker://Busybox", "nothing"),
+            ("oci://localhost:5000/a:b", "registry"),
+            ("oci:/a/b", "layout"),
+            ("oci:/a/b:tag", "layout"),
+            ("oci:", "nothing"),
+            ("oci-archive:/a/b.tar:tag", "oci archive"),
+            ("docker-archive:b.tar", "docker archive"),
             ("sha512-ab", "id"),
             ("sha512-", "nothing"),
             ("Example.com/a", "nothing"),

@@ -66,6 +66,22 @@ pub(crate) struct Client<'a> {
     credentials: Option<&'a BTreeMap<String, Credential>>,
 }
 
+/// What a server says, whatever that is.
+pub(crate) struct Reply {
+    /// The status code.
+    pub(crate) status: u16,
+    headers: HeaderMap,
+    /// The body. Reading it names the URL in errors, and gives up on a server that is too slow.
+    pub(crate) body: Box<dyn Read + Send>,
+}
+
+impl Reply {
+    /// All values of a header.
+    pub(crate) fn headers(&self, name: &str) -> Vec<String> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    }
+}
+
 /// What a server has of an image.
 pub(crate) enum Answer {
     /// It is what we have already.
@@ -153,6 +169,40 @@ impl<'a> Client<'a> {
             Err(_) if schemes == Schemes::All => self.document(&place.url("http", None), schemes, MAX_PAGE),
             other => other,
         }
+    }
+
+    /// What the server answers to a request with these headers; tried again where its own trouble may pass. No
+    /// credentials are sent but those among the headers, and those only to the host itself.
+    ///
+    /// # Errors
+    /// Where there is no answer.
+    pub(crate) fn get(
+        self,
+        url: &str,
+        schemes: Schemes,
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, HttpError> {
+        let agent = self.agent(schemes, DOWNLOAD);
+        let response = again(|| {
+            let request =
+                headers.iter().fold(agent.get(url), |request, (name, value)| request.header(*name, *value));
+            let response = request.call().map_err(|error| failed(url, &error))?;
+            if response.status().is_server_error() || response.status() == 429 {
+                check_status(url, &response)?;
+            }
+            Ok(response)
+        })?;
+        let (parts, body) = response.into_parts();
+        Ok(Reply {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: Box::new(Named {
+                reader: body.into_reader(),
+                url: url.to_owned(),
+                started: Instant::now(),
+                received: 0,
+            }),
+        })
     }
 
     /// An image, unless it is still the one that has `etag`.

@@ -14,10 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{
-    files::copy_tree,
-    store::{ImageRecord, Store, Tree},
-};
+use crate::store::{ImageRecord, Store, Tree};
 
 /// An app's image: what the store knows of it, its manifest as it was, and its tree.
 #[derive(Debug)]
@@ -60,15 +57,15 @@ pub(crate) fn fill(pod: &PodDir, manifest: &PodManifest, images: &[AppImage], ov
         let info = format!("{}/{name}", layout::APPS_INFO);
         maker.directory(&info)?;
         maker.file(&format!("{info}/{}", layout::APP_MANIFEST), &image.manifest)?;
-        maker.file(&format!("{info}/{}", layout::APP_TREE_ID), image.tree.id.as_bytes())?;
+        let ids: Vec<&str> = image.tree.layers.iter().map(|layer| layer.id.as_str()).collect();
+        maker.file(&format!("{info}/{}", layout::APP_TREE_ID), ids.join("\n").as_bytes())?;
         let rootfs = layout::app_rootfs(name);
         maker.directory(&rootfs.parent().unwrap_or(Path::new("")).to_string_lossy())?;
         maker.directory(&rootfs.to_string_lossy())?;
         if overlay {
             layers(&maker, name, image)?;
         } else {
-            copy_tree(&image.tree.path, &path.join(&rootfs))
-                .with_context(|| format!("app {name:?}: copy its image"))?;
+            image.tree.copy(&path.join(&rootfs)).with_context(|| format!("app {name:?}: copy its image"))?;
         }
     }
     maker.file(layout::MANIFEST, &manifest.to_vec()?)?;
@@ -82,8 +79,8 @@ fn layers(maker: &Maker<'_>, app: &str, image: &AppImage) -> Result<()> {
     for directory in [&parent, &upper, &work] {
         maker.directory(&directory.to_string_lossy())?;
     }
-    let root =
-        fs::metadata(&image.tree.path).with_context(|| format!("look at {}", image.tree.path.display()))?;
+    let root = &image.tree.root;
+    let root = fs::metadata(root).with_context(|| format!("look at {}", root.display()))?;
     if (root.uid(), root.gid()) != (0, 0) {
         let (uid, gid) = (Uid::from_raw(root.uid()), Gid::from_raw(root.gid()));
         rustix::fs::chownat(maker.base, &upper, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)

@@ -1,10 +1,10 @@
 //! Importing an image file: read once, copied, hashed, checked and unpacked in one pass.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,13 +14,13 @@ use sha2::{Digest, Sha512};
 
 use super::{
     ImageRecord, Result, Store, StoreError,
-    index::Source,
+    index::{Origin, Source},
     tree,
     unpack::Unpacker,
     verify::{Check, Verification, copy},
     workspace::{Workspace, make},
 };
-use crate::files::{FileError, Step};
+use crate::files::Step;
 
 /// How long an image counts as used after a use, in nanoseconds: so long, no use is written down.
 const USE_LASTS: i64 = 3600 * 1_000_000_000;
@@ -46,7 +46,8 @@ impl Store {
             return Err(StoreError::Invalid { path: shown, source });
         }
         let file = File::open(&path).step("open image", &path)?;
-        let source = source_of(&file, &path, verification)?;
+        let data = file.metadata().step("look at", &path)?;
+        let source = source_of(&data, &path, "", verification.is_needed());
         if let Some(image) = self.known(&source)? {
             return Ok(image);
         }
@@ -57,10 +58,25 @@ impl Store {
         }
         let shown = path.display().to_string();
         let import = Import { shown: &shown, check: verification.prepare(&shown)? };
-        self.import(file, &import, |image| self.index.add(image, &source))
+        self.import(file, &import, &Origin::File(&source))
     }
 
-    fn known(&self, source: &Source) -> Result<Option<ImageRecord>> {
+    /// The image that was imported from this file, which has not changed since; verified where it has to be.
+    pub(crate) fn known_file(&self, path: &Path, verified: bool) -> Result<Option<ImageRecord>> {
+        let path = std::path::absolute(path).step("find", path)?;
+        let Ok(data) = fs::metadata(&path) else { return Ok(None) };
+        self.known(&source_of(&data, &path, "", verified))
+    }
+
+    /// What tells a file, and what of it is meant, from others, and from itself as it was or will be.
+    pub(crate) fn source(&self, path: &Path, prefix: &str) -> Result<Source> {
+        let path = std::path::absolute(path).step("find", path)?;
+        let data = fs::metadata(&path).step("open image", &path)?;
+        Ok(source_of(&data, &path, prefix, false))
+    }
+
+    /// The image that was imported from this very file.
+    pub(crate) fn known(&self, source: &Source) -> Result<Option<ImageRecord>> {
         let image = self.index.by_source(source)?.filter(|image| self.is_whole(image));
         if let Some(image) = &image {
             self.touch(image)?;
@@ -78,33 +94,39 @@ impl Store {
     }
 
     /// Lets one at a time import what is called `what`.
-    pub(super) fn lock(&self, what: &str) -> Result<Lock> {
+    pub(crate) fn lock(&self, what: &str) -> Result<Lock> {
+        Lock::wait(&self.lock_path(what)?, Kind::Exclusive)
+            .map_err(|error| StoreError::Lookup(error.to_string()))
+    }
+
+    /// What is locked by who works on `what`.
+    pub(super) fn lock_path(&self, what: &str) -> Result<PathBuf> {
         let name: String = Sha512::digest(what).iter().take(16).map(|b| format!("{b:02x}")).collect();
         let path = self.base.join("imagelocks").join(name);
         make(&path)?;
-        Lock::wait(&path, Kind::Exclusive).map_err(|error| StoreError::Lookup(error.to_string()))
+        Ok(path)
     }
 
-    /// Imports what `input` holds. `record` adds it to the index, when all of it is in its place.
+    /// Imports what `input` holds. It is added to the index when all of it is in its place.
     pub(super) fn import(
         &self,
         input: impl Read + Send,
         import: &Import<'_>,
-        record: impl FnOnce(&ImageRecord) -> Result<()>,
+        origin: &Origin<'_>,
     ) -> Result<ImageRecord> {
         let workspace = Workspace::new(&self.base)?;
         let blob = workspace.path().join("blob");
         match &import.check {
             None => {
                 let copy = File::create_new(&blob).step("make", &blob)?;
-                self.unpack(&workspace, Tee { input, copy }, import, record)
+                self.unpack(&workspace, Tee { input, copy }, import, origin)
             }
             // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
             Some(check) => {
                 copy(input, &blob, import.shown)?;
                 check.verify(&blob, import.shown)?;
                 let input = File::open(&blob).step("open", &blob)?;
-                self.unpack(&workspace, input, import, record)
+                self.unpack(&workspace, input, import, origin)
             }
         }
     }
@@ -114,7 +136,7 @@ impl Store {
         workspace: &Workspace,
         mut input: impl Read + Send,
         import: &Import<'_>,
-        record: impl FnOnce(&ImageRecord) -> Result<()>,
+        origin: &Origin<'_>,
     ) -> Result<ImageRecord> {
         let path = Path::new(import.shown);
         let root = rustix::process::geteuid().is_root();
@@ -152,7 +174,7 @@ impl Store {
         if let Some(known) = self.index.by_id(image.id.as_str())? {
             image = ImageRecord { tree_size: image.tree_size.max(known.tree_size), ..known };
         }
-        record(&image)?;
+        self.index.add(&image, origin, &[])?;
         Ok(image)
     }
 
@@ -174,7 +196,7 @@ impl Store {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         make(parent)?;
     }
@@ -201,26 +223,21 @@ pub(super) fn seconds_now() -> i64 {
     now() / 1_000_000_000
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn source_of(
-    file: &File,
-    path: &Path,
-    verification: Verification<'_>,
-) -> std::result::Result<Source, FileError> {
-    let data = file.metadata().step("look at", path)?;
-    Ok(Source {
-        path: path.to_string_lossy().into_owned(),
+fn source_of(data: &Metadata, path: &Path, prefix: &str, verified: bool) -> Source {
+    Source {
+        path: format!("{prefix}{}", path.to_string_lossy()),
         device: data.dev().cast_signed(),
         inode: data.ino().cast_signed(),
         size: data.size().cast_signed(),
         mtime: data.mtime().saturating_mul(1_000_000_000).saturating_add(data.mtime_nsec()),
         ctime: data.ctime().saturating_mul(1_000_000_000).saturating_add(data.ctime_nsec()),
-        verified: verification.is_needed(),
-    })
+        verified,
+    }
 }
 
 /// Copies what is read through it.

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::{
     ImageRecord, Result, StoreError,
-    schema::{FROM_1, SCHEMA, VERSION},
+    schema::{SCHEMA, UPGRADES, VERSION},
     workspace::{Workspace, make},
 };
 use crate::files::Step;
@@ -23,7 +23,7 @@ const COLUMNS: &str = "id, name, version, import_time, last_used, latest, size, 
 
 /// A file that was imported, and by what one sees that it has not changed since.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Its absolute path.
     pub(super) path: String,
     /// Device number.
@@ -42,17 +42,63 @@ pub(super) struct Source {
 
 /// What was downloaded, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Remote {
+pub(crate) struct Remote {
     /// The URL.
     pub(super) url: String,
     /// By what the server knows it again.
-    pub(super) etag: Option<String>,
+    pub(crate) etag: Option<String>,
     /// For how many seconds nobody need ask again.
     pub(super) max_age: i64,
     /// When: seconds since the epoch.
     pub(super) time: i64,
     /// Whether its signature was verified.
     pub(super) verified: bool,
+}
+
+/// Where an image came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin<'a> {
+    /// From a file.
+    File(&'a Source),
+    /// From a URL.
+    Remote(&'a Remote),
+    /// From where nothing tells whether it has changed.
+    Elsewhere,
+}
+
+impl Origin<'_> {
+    fn note(&self, transaction: &rusqlite::Transaction<'_>, image: &str) -> rusqlite::Result<()> {
+        match self {
+            Origin::File(source) => transaction.execute(
+                "INSERT OR REPLACE INTO source (path, device, inode, size, mtime, ctime, image, verified) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    source.path,
+                    source.device,
+                    source.inode,
+                    source.size,
+                    source.mtime,
+                    source.ctime,
+                    image,
+                    source.verified
+                ],
+            ),
+            Origin::Remote(remote) => transaction.execute(
+                "INSERT OR REPLACE INTO remote (url, etag, max_age, time, image, verified) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![remote.url, remote.etag, remote.max_age, remote.time, image, remote.verified],
+            ),
+            Origin::Elsewhere => Ok(0),
+        }
+        .map(drop)
+    }
+}
+
+impl Remote {
+    /// What was downloaded just now, and is asked for again each time.
+    pub(crate) fn now(url: String, etag: String) -> Remote {
+        Remote { url, etag: Some(etag), max_age: 0, time: super::import::seconds_now(), verified: false }
+    }
 }
 
 /// The open index.
@@ -74,21 +120,23 @@ impl Index {
         let index = Index { connection: connection.map_err(|error| wrap(&path, error))?, path };
         match index.version()? {
             VERSION => Ok(index),
-            1 => index.upgrade().map(|()| index),
+            1 | 2 => index.upgrade().map(|()| index),
             found => {
                 Err(StoreError::Version { path: index.path.display().to_string(), found, known: VERSION })
             }
         }
     }
 
-    /// Brings an index of version 1 up to date, unless somebody else just has.
+    /// Brings an index of an older version up to date, unless somebody else just has.
     fn upgrade(&self) -> Result<()> {
         let run = || -> rusqlite::Result<()> {
             let transaction =
                 rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if version == 1 {
-                transaction.execute_batch(FROM_1)?;
+            for (from, step) in UPGRADES {
+                if version <= from {
+                    transaction.execute_batch(step)?;
+                }
             }
             transaction.commit()
         };
@@ -154,36 +202,8 @@ impl Index {
         run().map_err(|error| self.wrap(error))
     }
 
-    /// Adds an image, and the file it came from.
-    pub(super) fn add(&self, image: &ImageRecord, source: &Source) -> Result<()> {
-        self.add_with(
-            image,
-            "INSERT OR REPLACE INTO source (path, device, inode, size, mtime, ctime, image, verified) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                source.path,
-                source.device,
-                source.inode,
-                source.size,
-                source.mtime,
-                source.ctime,
-                image.id.as_str(),
-                source.verified
-            ],
-        )
-    }
-
-    /// Adds an image, and the URL it came from.
-    pub(super) fn add_remote(&self, image: &ImageRecord, remote: &Remote) -> Result<()> {
-        self.add_with(
-            image,
-            "INSERT OR REPLACE INTO remote (url, etag, max_age, time, image, verified) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![remote.url, remote.etag, remote.max_age, remote.time, image.id.as_str(), remote.verified],
-        )
-    }
-
-    fn add_with(&self, image: &ImageRecord, sql: &str, values: &[&dyn ToSql]) -> Result<()> {
+    /// Adds an image, where it came from, and the layers that it is made of, the lowest first.
+    pub(super) fn add(&self, image: &ImageRecord, origin: &Origin<'_>, layers: &[String]) -> Result<()> {
         let run = || -> rusqlite::Result<()> {
             let transaction =
                 rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
@@ -200,8 +220,23 @@ impl Index {
                     image.tree_size
                 ],
             )?;
-            transaction.execute(sql, values)?;
+            for (position, layer) in layers.iter().enumerate() {
+                transaction.execute(
+                    "INSERT OR REPLACE INTO layer (image, position, tree) VALUES (?1, ?2, ?3)",
+                    params![image.id.as_str(), i64::try_from(position).unwrap_or(i64::MAX), layer],
+                )?;
+            }
+            origin.note(&transaction, image.id.as_str())?;
             transaction.commit()
+        };
+        run().map_err(|error| self.wrap(error))
+    }
+
+    /// The trees of the layers that an image is made of, the lowest first; none where it is not made of layers.
+    pub(super) fn layers(&self, id: &str) -> Result<Vec<String>> {
+        let run = || -> rusqlite::Result<Vec<String>> {
+            let sql = "SELECT tree FROM layer WHERE image = ?1 ORDER BY position";
+            self.connection.prepare(sql)?.query_map([id], |row| row.get(0))?.collect()
         };
         run().map_err(|error| self.wrap(error))
     }
@@ -241,6 +276,7 @@ impl Index {
                 rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             transaction.execute("DELETE FROM source WHERE image = ?1", [id])?;
             transaction.execute("DELETE FROM remote WHERE image = ?1", [id])?;
+            transaction.execute("DELETE FROM layer WHERE image = ?1", [id])?;
             transaction.execute("DELETE FROM image WHERE id = ?1", [id])?;
             transaction.commit()
         };
@@ -329,7 +365,7 @@ mod tests {
                             ctime: 0,
                             verified: false,
                         };
-                        index.add(&image, &source).unwrap();
+                        index.add(&image, &Origin::File(&source), &[]).unwrap();
                     });
                 }
             });
@@ -344,7 +380,7 @@ mod tests {
         drop(Index::open(base.path()).unwrap());
         let old = Connection::open(base.path().join("db/index.sqlite3")).unwrap();
         old.execute_batch(
-            "ALTER TABLE source DROP COLUMN verified; DROP TABLE remote; PRAGMA user_version = 1;",
+            "ALTER TABLE source DROP COLUMN verified; DROP TABLE remote; DROP TABLE layer; PRAGMA user_version = 1;",
         )
         .unwrap();
         old.execute_batch("INSERT INTO image VALUES ('sha512-ab', 'a', NULL, 1, 1, 1, 1, 1)").unwrap();
@@ -363,6 +399,7 @@ mod tests {
         assert_eq!(index.by_source(&source).unwrap().unwrap().name, "a");
         source.verified = true;
         assert!(index.by_source(&source).unwrap().is_none(), "nobody has verified it");
+        assert_eq!(index.layers("sha512-ab").unwrap(), [""; 0]);
     }
 
     #[test]
@@ -372,7 +409,7 @@ mod tests {
         drop(Index::open(base.path()).unwrap());
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = Index::open(base.path()).unwrap_err().to_string();
-        assert!(error.ends_with("it has version 99, this rkt knows 2; use the rkt that made it"), "{error}");
+        assert!(error.ends_with("it has version 99, this rkt knows 3; use the rkt that made it"), "{error}");
         fs::write(&path, "x".repeat(10_000)).unwrap();
         let error = Index::open(base.path()).unwrap_err().to_string();
         assert!(error.contains("file is not a database"), "{error}");

@@ -18,12 +18,15 @@ use rustix::{
     io::{self, Errno},
 };
 
-use super::Result;
-use crate::files::{Step, remove_tree};
+use crate::files::{FileError, Step, remove_tree};
 
 /// Moves all of `upper` over `lower`. Directories of `upper` that are in `explicit` (paths inside, with `/`) bring their
 /// owner, mode, attributes and time along; others were only made for what is in them.
-pub(super) fn merge(upper: &Path, lower: &Path, explicit: &HashSet<PathBuf>) -> Result<()> {
+pub(super) fn merge(
+    upper: &Path,
+    lower: &Path,
+    explicit: &HashSet<PathBuf>,
+) -> std::result::Result<(), FileError> {
     let open = |path: &Path| rustix::fs::open(path, DIRECTORY, Mode::empty()).step("open", path);
     let (from, to) = (open(upper)?, open(lower)?);
     let merge = Merge { lower, explicit };
@@ -39,7 +42,12 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn directory(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, inside: &Path) -> Result<()> {
+    fn directory(
+        &self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        inside: &Path,
+    ) -> std::result::Result<(), FileError> {
         let names = names(from).step("list", inside)?;
         for name in names {
             let path = inside.join(OsStr::from_bytes(name.to_bytes()));
@@ -47,7 +55,7 @@ impl Merge<'_> {
             let below = match kind_of(to, &name) {
                 Ok(kind) => Some(kind),
                 Err(Errno::NOENT) => None,
-                Err(errno) => return Err(errno).step("look at", &path).map_err(Into::into),
+                Err(errno) => return Err(errno).step("look at", &path),
             };
             match (kind, below) {
                 (Some(FileType::Directory), Some(Some(FileType::Directory))) => {

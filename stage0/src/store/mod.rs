@@ -5,6 +5,7 @@
 //! cas/blob/sha512/<2 hex>/<key>                 each image as it was given, whatever its compression
 //! cas/imageManifest/sha512/<2 hex>/<key>        its manifest
 //! cas/tree/<id>/{manifest,image,rootfs,rendered}  its files, read-only lower layers of overlays
+//! cas/tree/<id>/{layer,rootfs,rendered}         layers of images that are made of them, shared ([`layers`])
 //! cas/tmp/<random>                              work in progress, locked by whoever works on it
 //! cas/imagelocks/<hash>                         who imports what
 //! ```
@@ -15,6 +16,7 @@
 mod dependencies;
 mod import;
 mod index;
+mod layers;
 mod merge;
 mod record;
 mod remote;
@@ -35,10 +37,13 @@ use appc::{
     types::ImageName,
 };
 
+pub(crate) use index::{Origin, Remote};
+pub(crate) use layers::Layered;
 pub(crate) use record::ImageRecord;
 pub(crate) use remote::PullPolicy;
 pub(crate) use tree::{Tree, overlay_supported};
 pub(crate) use verify::{SignatureFrom, Signed, Verification, signature_beside};
+pub(crate) use workspace::Workspace as Scratch;
 
 use crate::{
     files::{FileError, remove_tree},
@@ -46,6 +51,7 @@ use crate::{
     trust::TrustError,
 };
 use index::Index;
+use workspace::Workspace;
 
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +153,11 @@ impl Store {
         Ok(Store { base, index })
     }
 
+    /// A directory for work, which vanishes with its owner.
+    pub(crate) fn scratch(&self) -> Result<Workspace> {
+        Workspace::new(&self.base)
+    }
+
     /// The image that an argument means: an ID or the beginning of one, or a name with an optional version and labels.
     pub(crate) fn resolve(&self, argument: &str) -> Result<ImageRecord> {
         match argument.strip_prefix("sha512-") {
@@ -193,7 +204,14 @@ impl Store {
 
     /// Whether the disk has what the index says.
     fn is_whole(&self, image: &ImageRecord) -> bool {
-        self.manifest_path(&image.key()).exists() && self.blob_path(&image.key()).exists()
+        self.manifest_path(&image.key()).exists()
+            && (self.blob_path(&image.key()).exists() || self.has_layers(image))
+    }
+
+    /// Whether it is made of layers, which are all there.
+    fn has_layers(&self, image: &ImageRecord) -> bool {
+        let layers = self.index.layers(image.id.as_str()).unwrap_or_default();
+        !layers.is_empty() && layers.iter().all(|layer| self.is_rendered_tree(layer))
     }
 
     /// The image's manifest as it stands in the image.

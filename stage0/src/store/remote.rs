@@ -5,7 +5,7 @@ use appc::types::ImageId;
 use super::{
     ImageRecord, Result, Store, StoreError,
     import::{Import, seconds_now},
-    index::Remote,
+    index::{Origin, Remote},
     verify::Verification,
 };
 use crate::{
@@ -66,10 +66,11 @@ impl Store {
             time: seconds_now(),
             verified: verification.is_needed(),
         };
-        self.import(download.body, &import, |image| self.index.add_remote(image, &remote))
+        self.import(download.body, &import, &Origin::Remote(&remote))
     }
 
-    fn downloaded(&self, url: &str, verified: bool) -> Result<Option<(Remote, ImageRecord)>> {
+    /// What was downloaded from a URL, where the store still has the image.
+    pub(crate) fn downloaded(&self, url: &str, verified: bool) -> Result<Option<(Remote, ImageRecord)>> {
         let Some((remote, id)) = self.index.by_url(url)? else { return Ok(None) };
         if verified && !remote.verified {
             return Ok(None);

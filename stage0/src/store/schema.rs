@@ -1,7 +1,7 @@
 //! The index's tables, and how those of older versions become them.
 
 /// The version of the tables below.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// The tables.
 pub(super) const SCHEMA: &str = "
@@ -18,15 +18,26 @@ pub(super) const SCHEMA: &str = "
         url TEXT PRIMARY KEY, etag TEXT, max_age INTEGER NOT NULL, time INTEGER NOT NULL, image TEXT NOT NULL,
         verified INTEGER NOT NULL
     ) WITHOUT ROWID;
-    PRAGMA user_version = 2;
+    CREATE TABLE layer (
+        image TEXT NOT NULL, position INTEGER NOT NULL, tree TEXT NOT NULL, PRIMARY KEY (image, position)
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 3;
 ";
 
-/// What an index of version 1 lacks.
-pub(super) const FROM_1: &str = "
+/// What an index of each older version lacks of the next one.
+pub(super) const UPGRADES: [(i64, &str); 2] = [(1, FROM_1), (2, FROM_2)];
+
+const FROM_1: &str = "
     ALTER TABLE source ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE remote (
         url TEXT PRIMARY KEY, etag TEXT, max_age INTEGER NOT NULL, time INTEGER NOT NULL, image TEXT NOT NULL,
         verified INTEGER NOT NULL
     ) WITHOUT ROWID;
-    PRAGMA user_version = 2;
+";
+
+const FROM_2: &str = "
+    CREATE TABLE layer (
+        image TEXT NOT NULL, position INTEGER NOT NULL, tree TEXT NOT NULL, PRIMARY KEY (image, position)
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 3;
 ";

@@ -1,7 +1,9 @@
 //! Rendered trees: an image's files as a directory, made once and never changed.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -14,18 +16,46 @@ use super::{
     dependencies::Part,
     import::sync,
     merge::merge,
-    unpack::{Unpacked, Unpacker},
+    unpack::{Unpacked, Unpacker, keep_only},
     workspace::{Workspace, make},
 };
-use crate::files::Step;
+use crate::files::{FileError, Step, copy_layer, copy_metadata, copy_tree};
 
-/// A tree that is ready to be an overlay's lower layer.
+/// The files of an image, ready to be lower layers of an overlay.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
+    /// What is stacked, the lowest first: one for most images.
+    pub(crate) layers: Vec<Layer>,
+    /// The root whose owner and mode are the image's.
+    pub(crate) root: PathBuf,
+}
+
+/// One layer of a tree.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
     /// Its directory's name in the store.
     pub(crate) id: String,
     /// Its root.
     pub(crate) path: PathBuf,
+}
+
+impl Tree {
+    fn single(id: String, directory: &Path) -> Tree {
+        let root = directory.join("rootfs");
+        Tree { layers: vec![Layer { id, path: root.clone() }], root }
+    }
+
+    /// Copies all files into the empty directory `to`.
+    pub(crate) fn copy(&self, to: &Path) -> std::result::Result<(), FileError> {
+        match self.layers.as_slice() {
+            [only] if only.path == self.root => copy_tree(&only.path, to),
+            layers => {
+                layers.iter().try_for_each(|layer| copy_layer(&layer.path, to))?;
+                let open = |path: &Path| File::open(path).map(OwnedFd::from).step("open", path);
+                copy_metadata(&open(&self.root)?, &open(to)?, to)
+            }
+        }
+    }
 }
 
 /// The name of the tree of an image without dependencies.
@@ -53,9 +83,14 @@ impl Store {
         self.base.join("tree").join(id)
     }
 
+    /// Whether the store has a whole tree of this name.
+    pub(super) fn is_rendered_tree(&self, id: &str) -> bool {
+        self.tree_path(id).join("rendered").exists()
+    }
+
     /// Whether the image depends on nothing and is rendered.
     pub(crate) fn is_rendered(&self, image: &ImageRecord) -> bool {
-        self.tree_path(&id_of(image)).join("rendered").exists()
+        self.is_rendered_tree(&id_of(image))
     }
 
     /// The image's tree, rendered where it is missing. Many who need it at once have it rendered once.
@@ -64,7 +99,11 @@ impl Store {
         let path = self.tree_path(&alone);
         // Most images depend on nothing, and are rendered when they are imported.
         if path.join("rendered").exists() {
-            return Ok(Tree { id: alone, path: path.join("rootfs") });
+            return Ok(Tree::single(alone, &path));
+        }
+        let layers = self.index.layers(image.id.as_str())?;
+        if !layers.is_empty() {
+            return self.stack(&layers);
         }
         let parts = self.parts(image)?;
         let keys: Vec<String> = parts.iter().map(|part| part.image.key()).collect();
@@ -79,7 +118,7 @@ impl Store {
                 self.render(image, &parts, &path)?;
             }
         }
-        Ok(Tree { id, path: path.join("rootfs") })
+        Ok(Tree::single(id, &path))
     }
 
     fn render(&self, image: &ImageRecord, parts: &[Part], path: &Path) -> Result<()> {
@@ -106,6 +145,10 @@ impl Store {
     }
 
     fn unpack_part(&self, part: &Part, place: &Path) -> Result<Unpacked> {
+        let layers = self.index.layers(part.image.id.as_str())?;
+        if !layers.is_empty() {
+            return self.copy_part(part, &layers, place);
+        }
         let blob = self.blob_path(&part.image.key());
         let file = File::open(&blob).step("open", &blob)?;
         let mut unpacker = Unpacker::new(place)?;
@@ -122,6 +165,31 @@ impl Store {
         let whitelists: Vec<&[String]> = part.whitelists.iter().map(Vec::as_slice).collect();
         unpacker.finish(&whitelists)
     }
+}
+
+impl Store {
+    /// An image that is made of layers as a part of another: its layers become one tree.
+    fn copy_part(&self, part: &Part, layers: &[String], place: &Path) -> Result<Unpacked> {
+        let root = place.join("rootfs");
+        make(&root)?;
+        self.stack(layers)?.copy(&root)?;
+        let mut directories = HashSet::new();
+        collect_directories(&root, Path::new("/"), &mut directories)?;
+        let whitelists: Vec<&[String]> = part.whitelists.iter().map(Vec::as_slice).collect();
+        keep_only(&root, &whitelists)?;
+        Ok(Unpacked { size: part.image.tree_size.unsigned_abs(), directories })
+    }
+}
+
+fn collect_directories(path: &Path, inside: &Path, found: &mut HashSet<PathBuf>) -> Result<()> {
+    found.insert(inside.to_owned());
+    for entry in fs::read_dir(path).step("list", path)? {
+        let entry = entry.step("list", path)?;
+        if entry.file_type().step("look at", entry.path())?.is_dir() {
+            collect_directories(&entry.path(), &inside.join(entry.file_name()), found)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether pods in this data directory can have overlays, or why not.

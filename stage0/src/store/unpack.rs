@@ -4,7 +4,7 @@
 //! made. The archive's own rules are checked before (`appc::aci`); here nothing relies on that.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     ffi::OsStr,
     fs,
     io::{self, Read},
@@ -21,7 +21,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::Result;
+use super::{Result, layers::below::moved, merge::merge};
 use crate::files::{FileError, Step};
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
@@ -41,6 +41,12 @@ pub(super) struct Unpacker {
     parent: Option<(PathBuf, OwnedFd)>,
     /// Modes and times of directories, set when nothing is made in them any more.
     directories: Vec<Entry>,
+    /// Directories that were only made for what is in them.
+    implied: BTreeSet<PathBuf>,
+    /// Names and targets of hard links to files that are not there.
+    links: Vec<(PathBuf, PathBuf)>,
+    /// Whether what comes later takes the place of what was there, as in layers.
+    replaces: bool,
     size: u64,
     buffer: Vec<u8>,
 }
@@ -57,9 +63,17 @@ impl Unpacker {
             root,
             parent: None,
             directories: Vec::new(),
+            implied: BTreeSet::new(),
+            links: Vec::new(),
+            replaces: false,
             size: 0,
             buffer: vec![0; CHUNK],
         })
+    }
+
+    /// The same for a layer, in which an entry may take the place of an earlier one.
+    pub(super) fn of_layer(base: &Path) -> Result<Unpacker> {
+        Ok(Unpacker { replaces: true, ..Unpacker::new(base)? })
     }
 
     /// Makes one entry. The manifest is none of the tree's files.
@@ -74,15 +88,27 @@ impl Unpacker {
         let path = entry.path.as_path();
         if let EntryKind::Directory = entry.kind {
             self.open(path).step("make directory", path)?;
+            self.implied.remove(path);
             self.directories.push(entry.clone());
             return Ok(());
         }
         let (parent, name) = self.parent_of(path).step("make directory of", path)?;
+        if self.replaces {
+            match rustix::fs::unlinkat(&parent, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).step("replace", path),
+            }
+        }
         match &entry.kind {
             EntryKind::Regular => self.file(&parent, &name, entry, content)?,
             EntryKind::HardLink(target) => {
                 let (from, first) = self.parent_of(target).step("open", target)?;
-                rustix::fs::linkat(&from, &first, &parent, &name, AtFlags::empty()).step("link", path)?;
+                match rustix::fs::linkat(&from, &first, &parent, &name, AtFlags::empty()) {
+                    Err(Errno::NOENT) if self.replaces => {
+                        self.links.push((path.to_owned(), target.clone()));
+                    }
+                    other => other.step("link", path)?,
+                }
             }
             EntryKind::Symlink(target) => {
                 rustix::fs::symlinkat(target, &parent, &name).step("make link", path)?;
@@ -99,7 +125,7 @@ impl Unpacker {
         Ok(())
     }
 
-    fn parent_of(&mut self, path: &Path) -> rustix::io::Result<(OwnedFd, PathBuf)> {
+    pub(super) fn parent_of(&mut self, path: &Path) -> rustix::io::Result<(OwnedFd, PathBuf)> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         let parent = path.parent().ok_or(Errno::INVAL)?;
         let fd = match self.parent.take() {
@@ -110,7 +136,7 @@ impl Unpacker {
     }
 
     /// Opens a directory; it and those above it are made where they are missing.
-    fn open(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+    pub(super) fn open(&mut self, path: &Path) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH) {
             Err(Errno::NOENT) => {
@@ -118,7 +144,8 @@ impl Unpacker {
                     self.open(path.parent().filter(|p| !p.as_os_str().is_empty()).ok_or(Errno::NOENT)?)?;
                 let name = path.file_name().ok_or(Errno::INVAL)?;
                 match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
+                    Ok(()) => drop(self.implied.insert(path.to_owned())),
+                    Err(Errno::EXIST) => {}
                     Err(errno) => return Err(errno),
                 }
                 rustix::fs::openat2(&self.root, path, flags, Mode::empty(), BENEATH)
@@ -177,19 +204,55 @@ impl Unpacker {
     /// Removes what one of the whitelists does not name, and sets what directories have, the deepest first.
     pub(super) fn finish(mut self, whitelists: &[&[String]]) -> Result<Unpacked> {
         self.parent = None;
-        for whitelist in whitelists.iter().filter(|whitelist| !whitelist.is_empty()) {
-            let kept: HashSet<PathBuf> =
-                whitelist.iter().map(|path| Path::new(path).components().collect()).collect();
-            filter(&self.base.join("rootfs"), Path::new("/"), &kept)?;
-        }
+        keep_only(&self.base.join("rootfs"), whitelists)?;
+        // The last of several for one directory counts.
         self.directories.sort_by(|a, b| b.path.cmp(&a.path));
         let mut directories = HashSet::new();
-        for entry in &self.directories {
+        for entry in std::mem::take(&mut self.directories) {
             let directory = self.open(&entry.path).step("open", &entry.path)?;
-            settle(&directory, entry).step("set attributes of", &entry.path)?;
+            settle(&directory, &entry).step("set attributes of", &entry.path)?;
             directories.insert(Path::new("/").join(entry.path.strip_prefix("rootfs").unwrap_or(&entry.path)));
         }
         Ok(Unpacked { size: self.size, directories })
+    }
+
+    /// Whether anything of this layer depends on what is below it.
+    pub(super) fn needs_what_is_below(&self) -> bool {
+        !self.implied.is_empty() || !self.links.is_empty()
+    }
+
+    /// The directories that nobody has said anything of: paths that start with `rootfs`.
+    pub(super) fn take_implied(&mut self) -> BTreeSet<PathBuf> {
+        std::mem::take(&mut self.implied)
+    }
+
+    /// Names and targets of the hard links to files that this layer does not have.
+    pub(super) fn take_links(&mut self) -> Vec<(PathBuf, PathBuf)> {
+        std::mem::take(&mut self.links)
+    }
+
+    /// Moves a directory with all that is in it, over what is there already.
+    pub(super) fn relocate(&mut self, from: &Path, to: &Path) -> std::result::Result<(), FileError> {
+        self.parent = None;
+        let (to_parent, to_name) = self.parent_of(to).step("make directory of", to)?;
+        let (from_parent, from_name) = self.parent_of(from).step("open", from)?;
+        match rustix::fs::statat(&to_parent, &to_name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {
+                rustix::fs::renameat(&from_parent, &from_name, &to_parent, &to_name).step("move", from)?;
+                self.implied.insert(to.to_owned());
+            }
+            _ => {
+                merge(&self.base.join(from), &self.base.join(to), &HashSet::new())?;
+                rustix::fs::unlinkat(&from_parent, &from_name, AtFlags::REMOVEDIR).step("move", from)?;
+            }
+        }
+        for entry in &mut self.directories {
+            entry.path = moved(&entry.path, from, to);
+        }
+        for (name, _) in &mut self.links {
+            *name = moved(name, from, to);
+        }
+        Ok(())
     }
 }
 
@@ -232,6 +295,16 @@ fn settle_at(parent: &OwnedFd, name: &Path, entry: &Entry, has_mode: bool) -> ru
         rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
     }
     rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Removes what one of the whitelists does not name. An empty one names everything.
+pub(super) fn keep_only(root: &Path, whitelists: &[&[String]]) -> Result<()> {
+    for whitelist in whitelists.iter().filter(|whitelist| !whitelist.is_empty()) {
+        let kept: HashSet<PathBuf> =
+            whitelist.iter().map(|path| Path::new(path).components().collect()).collect();
+        filter(root, Path::new("/"), &kept)?;
+    }
+    Ok(())
 }
 
 /// Removes files that are not named; directories stay (spec, pathWhitelist).

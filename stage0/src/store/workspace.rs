@@ -14,7 +14,7 @@ use crate::files::{Step, remove_tree};
 /// A directory of our own below `tmp`, locked as long as we live. It is removed when this is dropped; if we die before,
 /// the next one who makes a workspace removes it.
 #[derive(Debug)]
-pub(super) struct Workspace {
+pub(crate) struct Workspace {
     path: PathBuf,
     _lock: Lock,
 }
@@ -37,7 +37,7 @@ impl Workspace {
     }
 
     /// The directory.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

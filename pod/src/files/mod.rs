@@ -3,22 +3,24 @@
 mod copy;
 mod remove;
 
-pub(crate) use copy::copy_tree;
-pub(crate) use remove::remove_tree;
+pub use copy::{
+    OPAQUE, copy_directory, copy_file_to, copy_layer, copy_metadata, copy_tree, is_deletion, is_opaque,
+};
+pub use remove::remove_tree;
 
 use std::{fmt, io, path::Path};
 
 /// A step on a file that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {object}: {source}")]
-pub(crate) struct FileError {
+pub struct FileError {
     step: &'static str,
     object: String,
     source: io::Error,
 }
 
 /// Adds to an error which step it was, and on what.
-pub(crate) trait Step<T> {
+pub trait Step<T> {
     /// See [`Step`].
     fn step(self, step: &'static str, object: impl AsRef<Path>) -> Result<T, FileError>;
 }

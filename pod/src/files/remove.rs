@@ -26,7 +26,7 @@ const LEVELS: usize = 64;
 ///
 /// # Errors
 /// Names the first path that cannot be removed.
-pub(crate) fn remove_tree(path: &Path) -> Result<(), FileError> {
+pub fn remove_tree(path: &Path) -> Result<(), FileError> {
     // Most things are files; what is none is found out by trying.
     match rustix::fs::unlink(path) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
