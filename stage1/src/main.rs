@@ -12,6 +12,7 @@ mod output;
 mod overlay;
 mod pod;
 mod run;
+mod stop_signal;
 mod sys;
 mod terminal;
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{Volume, VolumeKind};
-use rkt_pod::layout;
+use rkt_pod::{files::copy_directory, layout};
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
@@ -75,8 +75,8 @@ fn detach(place: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
     Ok(mount)
 }
 
-/// A volume as a detached mount.
-pub(crate) fn volume(pod: &Pod, volume: &Volume) -> Result<OwnedFd> {
+/// A volume as a detached mount. One with a `seed`, a root and a path in it, starts as a copy of what is there.
+pub(crate) fn volume(pod: &Pod, volume: &Volume, seed: Option<(&OwnedFd, &str)>) -> Result<OwnedFd> {
     let name = volume.name.as_str();
     match &volume.kind {
         VolumeKind::Host { source, recursive } => {
@@ -84,7 +84,11 @@ pub(crate) fn volume(pod: &Pod, volume: &Volume) -> Result<OwnedFd> {
                 .with_context(|| format!("volume {name:?}: source {source:?}"))
         }
         VolumeKind::Empty { mode, uid, gid } => {
-            empty_volume(pod, name, *mode, *uid, *gid).with_context(|| format!("volume {name:?}"))
+            let made = match seed.and_then(|(root, path)| directory_in(root, path)) {
+                Some(from) => seeded_volume(pod, name, &from),
+                None => empty_volume(pod, name, *mode, *uid, *gid),
+            };
+            made.with_context(|| format!("volume {name:?}"))
         }
     }
 }
@@ -108,6 +112,25 @@ fn host_volume(source: &Path, recursive: bool) -> Result<OwnedFd> {
         Err(errno) => return Err(errno.into()),
     };
     Ok(detach(&place, recursive)?)
+}
+
+/// The directory that a root has at a path. Where it has none, there is nothing to start with.
+fn directory_in(root: &OwnedFd, path: &str) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve).ok()
+}
+
+/// A volume with the content, owner and mode of a directory of an image, which it gets once.
+fn seeded_volume(pod: &Pod, name: &str, from: &OwnedFd) -> Result<OwnedFd> {
+    let volumes = make_directory(&pod.directory, OsStr::new(layout::SHARED_VOLUMES), 0o755)?;
+    let exists = rustix::fs::statat(&volumes, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    let place = make_directory(&volumes, OsStr::new(name), 0o755)?;
+    if !exists {
+        let path = Path::new(layout::SHARED_VOLUMES).join(name);
+        copy_directory(from, &path).context("copy what the image has there")?;
+    }
+    Ok(detach(&place, false)?)
 }
 
 fn empty_volume(pod: &Pod, name: &str, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd> {

@@ -148,7 +148,7 @@ impl Source<'_> {
         let (entry, name) = layout::entry(&index, tag)?;
         let blob = Blob::new(entry)?;
         let found = resolve(&layout, document(&layout, &blob)?, blob.digest)?;
-        self.import(&found, &origin(path, name.as_deref(), shown)?, shown, &StoreOrigin::Elsewhere)
+        self.import(&found, &origin(path, name.as_deref())?, shown, &StoreOrigin::Elsewhere)
     }
 
     /// The image in an archive that the store knows already.
@@ -177,7 +177,7 @@ impl Source<'_> {
                     diff_ids,
                     layers: Layers::Members(&archive, saved.layers),
                 };
-                return self.import(&found, &origin(path, name.as_deref(), &shown)?, &shown, &store_origin);
+                return self.import(&found, &origin(path, name.as_deref())?, &shown, &store_origin);
             }
             if !archive.has("index.json") {
                 bail!("it has neither a manifest.json nor an index.json: it is no archive of images");
@@ -186,7 +186,7 @@ impl Source<'_> {
             let (entry, name) = layout::entry(&index, tag)?;
             let blob = Blob::new(entry)?;
             let found = resolve(&archive, document(&archive, &blob)?, blob.digest)?;
-            self.import(&found, &origin(path, name.as_deref(), &shown)?, &shown, &store_origin)
+            self.import(&found, &origin(path, name.as_deref())?, &shown, &store_origin)
         };
         get().with_context(|| format!("image {shown}"))
     }
@@ -242,17 +242,22 @@ fn document(blobs: &dyn Blobs, blob: &Blob) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What an image of a file or directory is called: as that says, else by the file's name.
-fn origin(path: &Path, name: Option<&str>, shown: &str) -> Result<Origin> {
+/// What an image of a file or directory is called: as that says, else by the file's name. The same image is the same,
+/// however the file was given.
+fn origin(path: &Path, name: Option<&str>) -> Result<Origin> {
     if let Some(name) = name.filter(|name| name.contains(['/', ':'])) {
-        return Ok(Origin::of(&RegistryName::read(name)?, shown));
+        return Ok(Origin::of(&RegistryName::read(name)?, name));
     }
     let absolute = std::path::absolute(path).context("find the image")?;
-    let stem = absolute.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let file = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = [".gz", ".xz", ".zst", ".bz2", ".tar"]
+        .iter()
+        .fold(file.as_str(), |stem, suffix| stem.strip_suffix(suffix).unwrap_or(stem));
+    let repository = AcIdentifier::sanitize(stem)?.to_string();
     Ok(Origin {
         registry: String::new(),
-        repository: AcIdentifier::sanitize(&stem)?.to_string(),
         tag: name.map(str::to_owned),
-        original: shown.to_owned(),
+        original: repository.clone(),
+        repository,
     })
 }

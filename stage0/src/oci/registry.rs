@@ -154,6 +154,9 @@ impl<'a> Registry<'a> {
                 self.set(|state| state.http = true);
                 Ok(reply)
             }
+            Err(error) if !self.allow_http => {
+                Err(error).context("no answer over https (http is for --insecure-options=http)")
+            }
             other => Ok(other?),
         }
     }

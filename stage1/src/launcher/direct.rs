@@ -30,6 +30,7 @@ pub(crate) struct Direct {
 #[derive(Debug)]
 struct Child {
     app: usize,
+    stop_signal: Signal,
     pidfd: OwnedFd,
     cgroup: Option<OwnedFd>,
 }
@@ -77,7 +78,7 @@ impl Launcher for Direct {
             cgroup: cgroup.as_ref().map(AsFd::as_fd),
         })
         .with_context(|| format!("app {:?}: start app-exec", launch.name))?;
-        self.running.push(Child { app: launch.app, pidfd, cgroup });
+        self.running.push(Child { app: launch.app, stop_signal: launch.stop_signal, pidfd, cgroup });
         Ok(())
     }
 
@@ -112,7 +113,7 @@ impl Launcher for Direct {
 
     fn terminate(&mut self, app: usize) {
         if let Some(child) = self.child(app)
-            && rustix::process::pidfd_send_signal(&child.pidfd, Signal::TERM).is_err()
+            && rustix::process::pidfd_send_signal(&child.pidfd, child.stop_signal).is_err()
         {
             // It has just ended; its event follows.
         }

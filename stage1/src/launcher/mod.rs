@@ -12,6 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::Result;
 use rkt_pod::stage1::{RuntimeState, Supervisor};
+use rustix::process::Signal;
 
 use crate::{init::Init, pod::Pod};
 
@@ -31,6 +32,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) spec: &'a str,
     /// `app-exec`'s end of the control socket; becomes its stdin.
     pub(crate) control: OwnedFd,
+    /// What asks it to end.
+    pub(crate) stop_signal: Signal,
 }
 
 /// What a launcher has noticed.
@@ -66,7 +69,7 @@ pub(crate) trait Launcher {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
     /// The events since the last call.
     fn events(&mut self) -> Vec<Event>;
-    /// Asks an app to end (SIGTERM). A launcher whose own deadline follows kills it then.
+    /// Asks an app to end, by its stop signal. A launcher whose own deadline follows kills it then.
     fn terminate(&mut self, app: usize);
     /// Kills an app and all its processes.
     fn kill(&mut self, app: usize);

@@ -4,7 +4,7 @@ use std::{os::fd::BorrowedFd, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use rkt_pod::stage1::RuntimeState;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use zbus::{Message, Variant, message, wire::Fd};
 
 use super::{
@@ -184,7 +184,7 @@ impl Launcher for Systemd {
             .into();
         let control = Fd::from(&launch.control);
         let unit = &self.units[launch.app];
-        let properties: Properties<'_> = vec![
+        let mut properties: Properties<'_> = vec![
             ("Description", unit.description.as_str().into()),
             ("Slice", self.slice.as_str().into()),
             ("CollectMode", "inactive-or-failed".into()),
@@ -202,6 +202,9 @@ impl Launcher for Systemd {
             ("BindsTo", vec![self.machine.name.as_str()].into()),
             ("After", vec![self.machine.name.as_str()].into()),
         ];
+        if launch.stop_signal != Signal::TERM {
+            properties.push(("KillSignal", launch.stop_signal.as_raw().into()));
+        }
         let with_it = if launch.app == 0 { self.pod_units() } else { Vec::new() };
         let start = Method { name: "StartTransientUnit", ..MANAGER };
         let serial = self.bus.send(start, &(unit.name.as_str(), "fail", &properties, with_it))?;

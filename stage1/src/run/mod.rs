@@ -17,6 +17,7 @@ use rkt_pod::{
     Lock, layout,
     stage1::{ENV_LOCK_FD, LogSink, RunArgs, RuntimeState, Supervisor},
 };
+use rustix::process::Signal;
 
 use crate::{
     cgroup::PodCgroup,
@@ -25,6 +26,7 @@ use crate::{
     mounts,
     output::{self, Output, Stream},
     pod::Pod,
+    stop_signal,
     sys::{self, SignalFd, Signals},
     terminal::Terminal,
 };
@@ -88,7 +90,12 @@ fn make(
         for (index, app) in pod.apps.iter().enumerate() {
             let path = spec::write(pod, app, &volumes[index], &context)?;
             let (control, theirs) = Control::pair()?;
-            launcher.launch(Launch { app: index, name: app.name(), spec: &path, control: theirs })?;
+            let stop_signal = stop_signal::of(&app.image).unwrap_or_else(|error| {
+                output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
+                Signal::TERM
+            });
+            let launch = Launch { app: index, name: app.name(), spec: &path, control: theirs, stop_signal };
+            launcher.launch(launch)?;
             apps.push(supervise::App::new(app.name(), control));
         }
         // All this goes on while init and each app-exec start up.
@@ -124,8 +131,13 @@ fn make(
 /// The app's root, then its volumes, all detached.
 fn descriptors(pod: &Pod, app: &str, volumes: &[volumes::Mount]) -> Result<Vec<OwnedFd>> {
     let root = mounts::root(pod, app)?;
-    let volumes = volumes.iter().map(|mount| mounts::volume(pod, &mount.volume));
-    std::iter::once(Ok(root)).chain(volumes).collect()
+    let mut all = Vec::with_capacity(volumes.len() + 1);
+    for mount in volumes {
+        let seed = mount.seeded.then_some((&root, mount.target.as_str()));
+        all.push(mounts::volume(pod, &mount.volume, seed)?);
+    }
+    all.insert(0, root);
+    Ok(all)
 }
 
 /// The three standard streams of an app.

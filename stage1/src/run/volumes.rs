@@ -19,6 +19,8 @@ pub(super) struct Mount {
     pub(super) target: String,
     /// Whether it is read-only there.
     pub(super) read_only: bool,
+    /// Whether the volume starts with what the image has there.
+    pub(super) seeded: bool,
 }
 
 /// The mounts of each app of the pod, in the order of the pod's apps.
@@ -39,18 +41,18 @@ fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {
             volume.with_context(|| format!("mount at {:?}: there is no volume {name:?}", mount.path))?;
         let point = app.app.mount_points.iter().find(|point| point.name.as_str() == name);
         let read_only = volume.read_only.unwrap_or(point.is_some_and(|point| point.read_only));
-        mounts.push(Mount { volume: volume.clone(), target: mount.path.clone(), read_only });
+        mounts.push(Mount { volume: volume.clone(), target: mount.path.clone(), read_only, seeded: false });
     }
     for point in &app.app.mount_points {
         if mounts.iter().any(|mount| clean(&mount.target) == clean(&point.path)) {
             continue;
         }
-        let volume = match named(point.name.as_str()) {
-            Some(volume) => volume.clone(),
-            None => implicit(app, point.name.as_str())?,
+        let (volume, seeded) = match named(point.name.as_str()) {
+            Some(volume) => (volume.clone(), false),
+            None => (implicit(app, point.name.as_str())?, app.is_docker()),
         };
         let read_only = volume.read_only.unwrap_or(point.read_only);
-        mounts.push(Mount { volume, target: point.path.clone(), read_only });
+        mounts.push(Mount { volume, target: point.path.clone(), read_only, seeded });
     }
     check(&mounts)?;
     Ok(mounts)
