@@ -15,12 +15,14 @@
 
 pub mod archive;
 mod image;
+pub mod layers;
 mod leaks;
 mod outcome;
 mod place;
 mod pod;
 mod pty;
 mod rkt;
+pub mod server;
 
 pub use crate::{
     image::Image,

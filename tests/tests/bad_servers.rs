@@ -14,30 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rkt_tests::{Outcome, Rkt, args};
+use rkt_tests::{
+    Outcome, Rkt, args,
+    server::{self, send},
+};
 
-/// Serves every request with `answer`, as long as the test runs. Returns the URL, and a counter of requests.
+/// Serves every request with `answer`. Returns the URL of an image, and a counter of requests.
 fn serve(answer: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/image.aci", listener.local_addr().unwrap());
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&requests);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-            counter.fetch_add(1, Ordering::SeqCst);
-            answer(&mut stream);
-        }
-    });
-    (url, requests)
-}
-
-/// A whole answer. That the other side has left already is its own matter.
-fn send(stream: &mut TcpStream, head: &str, body: &[u8]) {
-    stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes()).ok();
-    stream.write_all(body).ok();
+    let (address, requests) = server::serve(move |_, stream| answer(stream));
+    (format!("http://{address}/image.aci"), requests)
 }
 
 fn fetch(rkt: &Rkt, url: &str) -> Outcome {
