@@ -42,6 +42,8 @@ pub(super) struct Members<R> {
     /// Content and padding of the current member that were not read yet.
     content: u64,
     padding: u64,
+    /// Whether an archive may end without the block that says so.
+    open_end: bool,
 }
 
 fn invalid(name: &[u8], rule: impl Into<String>) -> io::Error {
@@ -55,7 +57,12 @@ pub(super) fn truncated() -> io::Error {
 
 impl<R: BufRead> Members<R> {
     pub(super) fn new(reader: R) -> Members<R> {
-        Members { reader, content: 0, padding: 0 }
+        Members { reader, content: 0, padding: 0, open_end: false }
+    }
+
+    /// The same for an archive whose length is known otherwise, so that it may end without saying so.
+    pub(super) fn with_open_end(reader: R) -> Members<R> {
+        Members { open_end: true, ..Members::new(reader) }
     }
 
     /// The reader behind, at the block after the end of the archive.
@@ -103,6 +110,9 @@ impl<R: BufRead> Members<R> {
 
     fn header(&mut self) -> io::Result<Option<Header>> {
         self.skip()?;
+        if self.open_end && self.reader.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
         let mut header = Header::new_old();
         self.reader.read_exact(header.as_mut_bytes()).map_err(cut)?;
         let empty = header.as_bytes().iter().all(|byte| *byte == 0);

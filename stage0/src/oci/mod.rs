@@ -26,7 +26,7 @@ pub(crate) use reference::RegistryName;
 
 use crate::{
     http::Client,
-    store::{ImageRecord, Layered, Origin as StoreOrigin, PullPolicy, Remote, Store},
+    store::{ImageRecord, Layered, Origin as StoreOrigin, PullPolicy, Remote, Store, StoreError},
 };
 use archive::Archive;
 use convert::Origin;
@@ -103,12 +103,10 @@ impl Source<'_> {
     /// Gets an image.
     pub(crate) fn fetch(&self, place: &Place) -> Result<ImageRecord> {
         match place {
-            Place::Registry(name, original) => {
-                self.registry(name, original).with_context(|| format!("image {original}"))
-            }
+            Place::Registry(name, original) => named(self.registry(name, original), original),
             Place::Layout(path, tag) => {
                 let shown = format!("oci:{}", path.display());
-                self.layout(path, tag.as_deref(), &shown).with_context(|| format!("image {shown}"))
+                named(self.layout(path, tag.as_deref(), &shown), &shown)
             }
             Place::OciArchive(path, tag) => self.archive(path, "oci-archive", tag.as_deref()),
             Place::DockerArchive(path, name) => self.archive(path, "docker-archive", name.as_deref()),
@@ -188,7 +186,7 @@ impl Source<'_> {
             let found = resolve(&archive, document(&archive, &blob)?, blob.digest)?;
             self.import(&found, &origin(path, name.as_deref())?, &shown, &store_origin)
         };
-        get().with_context(|| format!("image {shown}"))
+        named(get(), &shown)
     }
 
     fn import(
@@ -203,6 +201,14 @@ impl Source<'_> {
         let open = |index: usize| found.layers.open(index);
         let layered = Layered { shown, manifest: &manifest, diff_ids: &found.diff_ids, open: &open };
         Ok(self.store.import_layered(&layered, store_origin)?)
+    }
+}
+
+/// Adds which image an error is about, where it does not say so itself.
+fn named<T>(result: Result<T>, shown: &str) -> Result<T> {
+    match result {
+        Err(error) if error.downcast_ref().is_some_and(StoreError::names_image) => Err(error),
+        other => other.with_context(|| format!("image {shown}")),
     }
 }
 

@@ -88,6 +88,14 @@ pub(crate) enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// Unpacking an image failed.
+    #[error("image {path}: {source}")]
+    Unpack {
+        /// The image.
+        path: String,
+        /// Why.
+        source: FileError,
+    },
     /// Nothing verifies the image.
     #[error(
         "image {path}: its signature {signature} cannot be read: {source}; have the image signed, or use --insecure-options=image if you trust the file"
@@ -127,13 +135,22 @@ pub(crate) enum StoreError {
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 
 impl StoreError {
+    /// Whether its text says which image it is about.
+    pub(crate) fn names_image(&self) -> bool {
+        use StoreError::{Invalid, Other, Read, Unpack, Unsigned, Untrusted};
+        matches!(
+            self,
+            Invalid { .. } | Other { .. } | Read { .. } | Unpack { .. } | Unsigned { .. } | Untrusted { .. }
+        )
+    }
+
     /// Sorts out whose fault it is that an archive cannot be read.
     fn of_read(path: &Path, error: ReadError<FileError>) -> StoreError {
         let path = path.display().to_string();
         match error {
             ReadError::Invalid(source) => StoreError::Invalid { path, source },
             ReadError::Io(source) => StoreError::Read { path, source },
-            ReadError::Visit(error) => StoreError::File(error),
+            ReadError::Visit(source) => StoreError::Unpack { path, source },
         }
     }
 }
