@@ -120,10 +120,15 @@ impl<R: BufRead> Members<R> {
     }
 
     fn skip(&mut self) -> io::Result<()> {
-        let mut left = self.content.saturating_add(self.padding);
+        let padding = self.padding;
+        let mut left = self.content.saturating_add(padding);
         (self.content, self.padding) = (0, 0);
         while left > 0 {
             let there = self.reader.fill_buf()?.len();
+            // Nothing but the padding of the last content is missing.
+            if there == 0 && self.open_end && left <= padding {
+                return Ok(());
+            }
             if there == 0 {
                 return Err(truncated());
             }
