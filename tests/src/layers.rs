@@ -63,7 +63,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 impl OciImage {
     /// An image of these layers, whose app runs a shell script. `config` is added to the configuration's settings.
-    pub fn new(layers: &[Archive], script: &str, config: Value) -> OciImage {
+    pub fn new(layers: &[Archive], script: &str, config: &Value) -> OciImage {
         let layers: Vec<Vec<u8>> = layers.iter().map(|layer| layer.clone().finish()).collect();
         let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
         let mut settings = json!({"Entrypoint": ["/bin/sh", "-c"], "Cmd": [script]});

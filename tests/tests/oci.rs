@@ -25,7 +25,7 @@ fn file(name: &str) -> Header {
 }
 
 /// A layout with an image of busybox and these layers.
-fn layout(rkt: &Rkt, layers: &[Archive], script: &str, config: Value) -> String {
+fn layout(rkt: &Rkt, layers: &[Archive], script: &str, config: &Value) -> String {
     let all: Vec<Archive> = std::iter::once(busybox_layer()).chain(layers.iter().cloned()).collect();
     let path = rkt.files().join("layout");
     OciImage::new(&all, script, config).lay_out(&path, &["v1"]);
@@ -72,7 +72,7 @@ fn layers_are_stacked_and_deletions_delete() {
         .entry(Header::directory("again"), "")
         .entry(file("again/new"), "above\n");
     let script = "cd /; for f in d/* emptied/* again/*; do echo $f $(cat $f); done; ls -d removed 2>&1";
-    let image = layout(&rkt, &[below, above], script, json!({"WorkingDir": "/"}));
+    let image = layout(&rkt, &[below, above], script, &json!({"WorkingDir": "/"}));
     let want = "d/changed above\nd/kept below\nemptied/new above\nagain/new above\n";
     for options in [&[][..], &["--no-overlay"]] {
         let mut all = options.to_vec();
@@ -90,7 +90,7 @@ fn images_share_the_layers_that_they_have_in_common() {
     let common = [busybox_layer(), layer().entry(Header::directory("c"), "").entry(file("c/x"), "common\n")];
     let with = |name: &str| {
         let own = layer().entry(Header::directory("own"), "").entry(file("own/x"), format!("{name}\n"));
-        OciImage::new(&[&common[..], &[own]].concat(), "cat /c/x /own/x", json!({})).lay_out(&path, &[name]);
+        OciImage::new(&[&common[..], &[own]].concat(), "cat /c/x /own/x", &json!({})).lay_out(&path, &[name]);
     };
     with("a");
     with("b");
@@ -109,7 +109,7 @@ fn images_share_the_layers_that_they_have_in_common() {
 #[test]
 fn the_second_run_reads_nothing_of_the_image() {
     let rkt = Rkt::new();
-    let image = layout(&rkt, &[], "echo ran", json!({}));
+    let image = layout(&rkt, &[], "echo ran", &json!({}));
     rkt.run_pod(args![&image]).success();
     let blobs = rkt.files().join("layout/blobs/sha256");
     for entry in fs::read_dir(&blobs).unwrap() {
@@ -131,7 +131,7 @@ fn the_configuration_becomes_a_manifest() {
         "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Volumes": {"/data": {}, "/var/lib/x": {}},
         "Labels": {"maintainer": "somebody"}, "StopSignal": "SIGQUIT",
     });
-    let image = layout(&rkt, &[], "id; echo $A; ls -d $PWD", config);
+    let image = layout(&rkt, &[], "id; echo $A; ls -d $PWD", &config);
     rkt.run_pod(args![&image]).success().stdout_is("uid=1000(alice) gid=1001(alice)\nb=c\n/tmp\n");
     let manifest = manifest(&rkt, "layout:v1");
     let app = &manifest["app"];
@@ -161,7 +161,7 @@ fn the_configuration_becomes_a_manifest() {
 fn archives_and_layouts_are_the_same_images() {
     let rkt = Rkt::new();
     let layers = [busybox_layer(), layer().entry(Header::directory("x"), "")];
-    let image = OciImage::new(&layers, "ls -d /x", json!({}));
+    let image = OciImage::new(&layers, "ls -d /x", &json!({}));
     let save = image.save(&["test.invalid/saved:v1"], &layers);
     let plain = rkt.file("save.tar", &save);
     let compressed = rkt.file("compressed", gzip(&save));
@@ -191,7 +191,7 @@ fn an_implicit_volume_starts_with_what_the_image_has() {
     let data =
         layer().entry(Header::directory("data").mode(0o751), "").entry(file("data/seed"), "from the image\n");
     let script = "cat /data/seed; stat -c %a /data; touch /data/new";
-    let image = layout(&rkt, &[data], script, json!({"Volumes": {"/data": {}}}));
+    let image = layout(&rkt, &[data], script, &json!({"Volumes": {"/data": {}}}));
     rkt.run_pod(args![&image]).success().stdout_is("from the image\n751\n");
     let explicit = args!["--volume=volume-data,kind=empty", &image];
     rkt.run_pod(explicit).exits(0).stderr_has("seed");
@@ -212,7 +212,7 @@ fn a_layer_without_directories_takes_those_below_as_they_are() {
         .entry(Header::hard_link("copy", "usr/lib/old"), "");
     let script = "stat -c '%a' /secret /usr/lib; cat /lib/old /usr/lib/new /copy; ls -l /lib | cut -c1";
     let script = script.replace(" | cut -c1", "");
-    let image = layout(&rkt, &[below, above], &script, json!({}));
+    let image = layout(&rkt, &[below, above], &script, &json!({}));
     let end = rkt.run_pod(args![&image]).success();
     assert!(end.stdout.starts_with("711\n750\nold\nnew\nold\n"), "{end:?}");
     assert!(end.stdout.contains("/lib -> usr/lib"), "{end:?}");
@@ -224,7 +224,7 @@ fn a_layer_that_is_there_twice_is_stacked_once() {
     let empty = layer();
     let one = layer().entry(Header::directory("x"), "").entry(file("x/y"), "one\n");
     let two = layer().entry(Header::directory("x"), "").entry(file("x/y"), "two\n");
-    let image = layout(&rkt, &[empty.clone(), one.clone(), empty, two, one], "cat /x/y", json!({}));
+    let image = layout(&rkt, &[empty.clone(), one.clone(), empty, two, one], "cat /x/y", &json!({}));
     both(&rkt, &image, "one\n");
 }
 
@@ -234,7 +234,7 @@ fn many_layers_are_stacked() {
     let layers: Vec<Archive> = (0..60)
         .map(|n| layer().entry(Header::directory("n"), "").entry(file("n/x"), format!("{n}\n")))
         .collect();
-    let image = layout(&rkt, &layers, "cat /n/x", json!({}));
+    let image = layout(&rkt, &layers, "cat /n/x", &json!({}));
     both(&rkt, &image, "59\n");
 }
 
@@ -256,7 +256,7 @@ fn case_06_deletions_in_one_layer_conflict_with_nothing_outside() {
     .enumerate()
     {
         let path = rkt.files().join(format!("bad-{number}"));
-        OciImage::new(&[busybox_layer(), bad], "true", json!({})).lay_out(&path, &["x"]);
+        OciImage::new(&[busybox_layer(), bad], "true", &json!({})).lay_out(&path, &["x"]);
         let end = rkt.rkt(args!["fetch", format!("oci:{}", path.display())]).exits(254).stderr_has("layer 2");
         assert_eq!(end.stderr.lines().count(), 1, "{end:?}");
     }
@@ -273,20 +273,20 @@ fn case_02_a_layer_never_writes_through_a_link_of_its_own_or_below() {
     // In one layer: refused.
     let path = rkt.files().join("one");
     let bad = layer().entry(link(), "").entry(file("l/x"), "escaped");
-    OciImage::new(&[busybox_layer(), bad], "true", json!({})).lay_out(&path, &["x"]);
+    OciImage::new(&[busybox_layer(), bad], "true", &json!({})).lay_out(&path, &["x"]);
     rkt.rkt(args!["fetch", format!("oci:{}", path.display())]).exits(254).stderr_has("not a directory");
     // Over a layer below: it leads to a place inside the image.
     let below = layer().entry(link(), "");
     let above = layer().entry(file("l/x"), "inside\n");
     let script = format!("cat {}/x", outside.display());
-    both(&rkt, &layout(&rkt, &[below, above], &script, json!({})), "inside\n");
+    both(&rkt, &layout(&rkt, &[below, above], &script, &json!({})), "inside\n");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
 #[test]
 fn what_does_not_fit_together_is_refused_and_leaves_nothing() {
     let rkt = Rkt::new();
-    let good = OciImage::new(&[busybox_layer()], "true", json!({}));
+    let good = OciImage::new(&[busybox_layer()], "true", &json!({}));
     let config = |diff_ids: Value| json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let wrong = json!([format!("sha256:{}", "0".repeat(64))]);
     let zero = gzip(&busybox_layer().finish());
@@ -341,7 +341,7 @@ fn deletions_are_stored_as_overlayfs_wants_them() {
     let rkt = Rkt::new();
     let below = layer().entry(Header::directory("d"), "").entry(file("d/x"), "");
     let above = layer().entry(Header::directory("d"), "").entry(file("d/.wh.x"), "");
-    let image = layout(&rkt, &[below, above], "ls /d", json!({}));
+    let image = layout(&rkt, &[below, above], "ls /d", &json!({}));
     rkt.run_pod(args![&image]).success().stdout_is("");
     let devices: Vec<PathBuf> = trees(&rkt)
         .iter()
@@ -355,7 +355,7 @@ fn deletions_are_stored_as_overlayfs_wants_them() {
 #[test]
 fn images_without_signatures_need_to_be_allowed() {
     let rkt = Rkt::new();
-    let image = layout(&rkt, &[], "true", json!({}));
+    let image = layout(&rkt, &[], "true", &json!({}));
     for argument in [image.as_str(), "docker://localhost:1/x"] {
         let end = rkt.rkt(args!["--insecure-options=none", "fetch", argument]).exits(254);
         end.stderr_has("use --insecure-options=image");

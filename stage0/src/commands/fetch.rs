@@ -1,10 +1,11 @@
 //! `rkt fetch`
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use clap::ArgMatches;
 
-use super::global::Global;
+use super::{global::Global, policy::PolicyArgs};
 use crate::{
     fetch::Reference,
     store::{PullPolicy, Store},
@@ -16,27 +17,25 @@ pub(crate) struct Args {
     /// Print the full image hash
     #[arg(long)]
     full: bool,
-    /// Signature of the image, where it is not beside it
+    /// Signature of the image before it, where it is not beside it
     #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
-    /// When to fetch what the store may have: never, new or update
-    #[arg(long, value_name = "POLICY", default_value = "update")]
-    pull_policy: PullPolicy,
+    signature: Vec<String>,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// Images: files, URLs, names
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }
 
 /// Fetches and prints an ID a line.
-pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
-    if args.signature.is_some() && args.images.len() > 1 {
-        bail!("--signature is for one image, but there are {}", args.images.len());
-    }
+pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) -> Result<u8> {
+    let images = super::run::images(matches.context("no arguments")?)?;
     let store = Store::open(&global.dir)?;
-    let fetcher = global.fetcher(&store, args.pull_policy);
+    let fetcher = global.fetcher(&store, args.policy.get(PullPolicy::Update)?);
     let mut text = String::new();
-    for image in &args.images {
-        let record = fetcher.fetch(&Reference::read(image)?, args.signature.as_deref())?;
+    for image in &images {
+        let signature = image.signature.as_deref().map(Path::new);
+        let record = fetcher.fetch(&Reference::read(&image.image)?, signature)?;
         if rustix::process::geteuid().is_root() {
             store.tree(&record)?;
         }

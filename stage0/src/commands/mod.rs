@@ -9,8 +9,11 @@ mod image;
 mod list;
 mod logs;
 mod man;
+mod policy;
+mod prepare;
 mod rm;
 mod run;
+mod run_prepared;
 mod status;
 mod stop;
 mod trust;
@@ -48,6 +51,10 @@ struct Cli {
 enum Commands {
     /// Run image(s) in a pod in rkt
     Run(Box<run::Args>),
+    /// Prepare to run image(s) in a pod in rkt
+    Prepare(Box<prepare::Args>),
+    /// Run a prepared application pod in rkt
+    RunPrepared(run_prepared::Args),
     /// Fetch image(s) and store them in the local store
     Fetch(fetch::Args),
     /// Trust a key for image verification
@@ -82,6 +89,8 @@ impl Commands {
     fn name(&self) -> &'static str {
         match self {
             Commands::Run(_) => "run",
+            Commands::Prepare(_) => "prepare",
+            Commands::RunPrepared(_) => "run-prepared",
             Commands::Fetch(_) => "fetch",
             Commands::Trust(_) => "trust",
             Commands::List(_) => "list",
@@ -198,12 +207,12 @@ fn print_help() {
 }
 
 fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<u8> {
+    let own = matches.subcommand().map(|(_, matches)| matches);
     match command {
-        Commands::Run(args) => {
-            let matches = matches.subcommand().map(|(_, matches)| matches);
-            run::run(global, &args, matches)
-        }
-        Commands::Fetch(args) => fetch::run(global, &args),
+        Commands::Run(args) => run::run(global, &args, own),
+        Commands::Prepare(args) => prepare::run(global, &args, own),
+        Commands::RunPrepared(args) => run_prepared::run(global, &args),
+        Commands::Fetch(args) => fetch::run(global, &args, own),
         Commands::Trust(args) => trust::run(global, &args),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
@@ -212,7 +221,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Gc(args) => gc::run(global, &args),
         Commands::CatManifest(args) => cat_manifest::run(global, &args),
         Commands::Logs(args) => logs::run(global, &args),
-        Commands::Image(command) => image::run(global, command),
+        Commands::Image(command) => image::run(global, command, own),
         Commands::Version(args) => version::run(&args),
         Commands::Completion(args) => completion::run(&args),
         Commands::Man(args) => man::run(&args),

@@ -72,6 +72,12 @@ pub(crate) fn fill(pod: &PodDir, manifest: &PodManifest, images: &[AppImage], ov
     maker.file(layout::CREATED, b"")
 }
 
+/// Has the file system write all of the pod.
+pub(crate) fn sync(pod: &PodDir) -> Result<()> {
+    let path = pod.path();
+    rustix::fs::syncfs(open(&path)?).with_context(|| format!("sync {}", path.display()))
+}
+
 /// The upper layer's root is the app's: it has what the image's root has.
 fn layers(maker: &Maker<'_>, app: &str, image: &AppImage) -> Result<()> {
     let (upper, work) = layout::app_overlay(app);

@@ -5,6 +5,7 @@ mod list;
 mod rm;
 
 use anyhow::Result;
+use clap::ArgMatches;
 
 use super::{Format, global::Global};
 
@@ -18,6 +19,9 @@ pub(crate) enum Commands {
     Rm(rm::Args),
     /// Inspect and print the image manifest
     CatManifest(cat_manifest::Args),
+    /// Fetch image(s), as rkt fetch does
+    #[command(hide = true)]
+    Fetch(super::fetch::Args),
 }
 
 impl Commands {
@@ -27,15 +31,19 @@ impl Commands {
             Commands::List(_) => "list",
             Commands::Rm(_) => "rm",
             Commands::CatManifest(_) => "cat-manifest",
+            Commands::Fetch(_) => "fetch",
         }
     }
 }
 
 /// Runs the subcommand.
-pub(crate) fn run(global: &Global, command: Commands) -> Result<u8> {
+pub(crate) fn run(global: &Global, command: Commands, matches: Option<&ArgMatches>) -> Result<u8> {
     match command {
         Commands::List(args) => list::run(global, &args),
         Commands::Rm(args) => rm::run(global, &args),
         Commands::CatManifest(args) => cat_manifest::run(global, &args),
+        Commands::Fetch(args) => {
+            super::fetch::run(global, &args, matches.and_then(ArgMatches::subcommand).map(|(_, own)| own))
+        }
     }
 }

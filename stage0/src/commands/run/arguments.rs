@@ -31,7 +31,12 @@ pub(crate) fn command_position(arguments: &[OsString]) -> Option<usize> {
 /// Replaces each `-- … ---` after `run` by one hidden option, so that the order of everything is kept.
 pub(crate) fn mark_groups(arguments: Vec<OsString>) -> Vec<OsString> {
     let command = command_position(&arguments).map(|position| &arguments[position]);
-    if !command.is_some_and(|word| word == "run" || word == "ru") {
+    // The commands that take them, and their unambiguous beginnings.
+    let takes = |word: &OsString| {
+        let word = word.to_str().unwrap_or_default();
+        word == "run" || (!word.is_empty() && "prepare".starts_with(word))
+    };
+    if !command.is_some_and(takes) {
         return arguments;
     }
     let mut marked = Vec::new();
@@ -56,6 +61,11 @@ pub(crate) fn mark_groups(arguments: Vec<OsString>) -> Vec<OsString> {
     marked
 }
 
+/// Images that have no options but the signature.
+pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
+    Ok(collect(matches, &["signature"])?.1)
+}
+
 /// Mounts for all apps, and the apps with their options.
 pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
     const OPTIONS: [&str; 17] = [
@@ -77,8 +87,12 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "signature",
         "app_arguments",
     ];
+    collect(matches, &OPTIONS)
+}
+
+fn collect(matches: &ArgMatches, options: &[&'static str]) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
     let mut words: Vec<(usize, &str, &String)> = Vec::new();
-    for id in OPTIONS.into_iter().chain(["images"]) {
+    for id in options.iter().copied().chain(["images"]) {
         let indices = matches.indices_of(id).into_iter().flatten();
         let values = matches.get_many::<String>(id).into_iter().flatten();
         words.extend(indices.zip(values).map(|(index, value)| (index, id, value)));

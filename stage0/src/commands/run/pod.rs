@@ -1,0 +1,269 @@
+//! The pod that `run` and `prepare` make of their arguments.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use appc::schema::{Mount, PodManifest, Volume};
+use clap::ArgMatches;
+use rkt_pod::{Lock, Place, PodDir, layout, lock::Kind};
+
+use super::{arguments, environment};
+use crate::{
+    commands::{global::Global, policy::PolicyArgs},
+    fetch::Reference,
+    pod::{
+        manifest::{self, AppOptions, PodOptions},
+        prepare::{self, AppImage},
+        remove,
+    },
+    store::{PullPolicy, Store, overlay_supported},
+};
+
+/// What a pod consists of.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PodArgs {
+    /// Images: files, URLs, IDs or names
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Volumes to make available in the pod: NAME,kind=host,source=PATH or NAME,kind=empty
+    #[arg(long, value_name = "VOLUME")]
+    volume: Vec<Volume>,
+    /// Inherit all environment variables not set by apps
+    #[arg(long)]
+    inherit_env: bool,
+    /// Environment variable to set for all the apps in the form key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    set_env: Vec<String>,
+    /// Path to a file of environment variables to set for all the apps
+    #[arg(long, value_name = "FILE")]
+    set_env_file: Vec<PathBuf>,
+    /// Path to a pod manifest to run instead of images
+    #[arg(long, value_name = "FILE")]
+    pod_manifest: Option<PathBuf>,
+    /// Copy the images instead of using overlays
+    #[arg(long)]
+    no_overlay: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
+    apps: AppArgs,
+}
+
+/// Options of the image before them.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of the image before them")]
+struct AppArgs {
+    /// Name of the app
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+    /// Override the exec command
+    #[arg(long, value_name = "PATH")]
+    exec: Vec<String>,
+    /// Override the working directory
+    #[arg(long, value_name = "DIR")]
+    working_dir: Vec<String>,
+    /// Override the user
+    #[arg(long, value_name = "USER")]
+    user: Vec<String>,
+    /// Override the group
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// Supplementary group IDs, comma-separated
+    #[arg(long, value_name = "GIDS")]
+    supplementary_gids: Vec<String>,
+    /// Mount the root file system read-only: true or false
+    #[arg(long, value_name = "BOOL")]
+    readonly_rootfs: Vec<String>,
+    /// Mount point binding a volume to a path; before any image, for all apps: volume=NAME,target=PATH
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+    /// Environment variable to set for the app in the form key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    environment: Vec<String>,
+    /// Capabilities to retain, comma-separated
+    #[arg(long, value_name = "CAPS")]
+    caps_retain: Vec<String>,
+    /// Capabilities to remove, comma-separated
+    #[arg(long, value_name = "CAPS")]
+    caps_remove: Vec<String>,
+    /// Out-of-memory score adjustment, -1000 to 1000
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    oom_score_adj: Vec<String>,
+    /// Annotation of the app in the form key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    annotation: Vec<String>,
+    /// User annotation of the app in the form key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    user_annotation: Vec<String>,
+    /// User label of the app in the form key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    user_label: Vec<String>,
+    /// Signature of the image, where it is not beside it
+    #[arg(long, value_name = "FILE")]
+    signature: Vec<String>,
+    /// What stood between `--` and `---`
+    #[arg(long, hide = true, allow_hyphen_values = true, require_equals = true)]
+    app_arguments: Vec<String>,
+}
+
+/// A pod whose images are there.
+pub(crate) struct Planned {
+    /// Its manifest.
+    pub(crate) manifest: PodManifest,
+    images: Vec<AppImage>,
+    overlay: bool,
+}
+
+impl PodArgs {
+    /// Finds the images and makes the pod's manifest.
+    pub(crate) fn plan(&self, global: &Global, matches: Option<&ArgMatches>) -> Result<Planned> {
+        let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
+        let policy = self.policy.get(PullPolicy::New)?;
+        check(self, policy, &mounts, &apps)?;
+        let store = Store::open(&global.dir)?;
+        let (manifest, images) = match &self.pod_manifest {
+            Some(path) => from_manifest(&store, path)?,
+            None => from_images(global, &store, self, policy, mounts, &apps)?,
+        };
+        Ok(Planned { manifest, images, overlay: !self.no_overlay && has_overlay(global) })
+    }
+}
+
+impl Planned {
+    /// Makes the pod's directory, hands it to `early`, and fills and moves it to `place`. A pod that does not come to be
+    /// leaves nothing.
+    pub(crate) fn make(
+        &self,
+        global: &Global,
+        place: Place,
+        early: impl FnOnce(&PodDir) -> Result<()>,
+    ) -> Result<(PodDir, Lock)> {
+        let (mut pod, lock) = PodDir::create(&global.dir)?;
+        match early(&pod).and_then(|()| self.fill(global, &mut pod, place)) {
+            Ok(()) => Ok((pod, lock)),
+            Err(error) => {
+                discard(pod, lock, global.debug);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, global: &Global, pod: &mut PodDir, place: Place) -> Result<()> {
+        // Trees that pods are being prepared on are not collected.
+        let locks = global.dir.join(layout::LOCKS).join(layout::PREPARE_LOCK);
+        let _lock = match Lock::wait(&locks, Kind::Shared) {
+            Ok(lock) => lock,
+            Err(_) => {
+                fs::create_dir_all(&locks).with_context(|| format!("make directory {}", locks.display()))?;
+                Lock::wait(&locks, Kind::Shared)?
+            }
+        };
+        prepare::fill(pod, &self.manifest, &self.images, self.overlay)?;
+        if place == Place::Prepared {
+            prepare::sync(pod)?;
+        }
+        Ok(pod.move_to(place)?)
+    }
+}
+
+/// Removes a pod that did not come to be.
+pub(crate) fn discard(mut pod: PodDir, lock: Lock, debug: bool) {
+    let removed =
+        pod.move_to(Place::Garbage).map_err(Into::into).and_then(|()| remove::pod(&pod, lock, debug));
+    if let Err(error) = removed {
+        crate::output::print_error("run", &error.context("remove the pod that could not be made"), debug);
+    }
+}
+
+/// Refuses what does not go together.
+fn check(args: &PodArgs, policy: PullPolicy, mounts: &[Mount], apps: &[AppOptions]) -> Result<()> {
+    if args.pod_manifest.is_some() {
+        let others = !apps.is_empty()
+            || !mounts.is_empty()
+            || !args.volume.is_empty()
+            || args.inherit_env
+            || policy != PullPolicy::New
+            || !args.set_env.is_empty()
+            || !args.set_env_file.is_empty();
+        if others {
+            bail!("conflicting flags set with --pod-manifest (see --help)");
+        }
+        return Ok(());
+    }
+    if apps.is_empty() {
+        bail!("must provide at least one image or --pod-manifest");
+    }
+    for (index, volume) in args.volume.iter().enumerate() {
+        if args.volume[..index].iter().any(|earlier| earlier.name == volume.name) {
+            bail!("duplicate volume name {:?}", volume.name.as_str());
+        }
+    }
+    for mount in mounts.iter().chain(apps.iter().flat_map(|app| &app.mounts)) {
+        if !args.volume.iter().any(|volume| volume.name == mount.volume) {
+            bail!("dangling mount point {:?}: volume {:?} not found", mount.path, mount.volume.as_str());
+        }
+    }
+    Ok(())
+}
+
+fn has_overlay(global: &Global) -> bool {
+    match overlay_supported(&global.dir) {
+        Ok(()) => true,
+        Err(reason) => {
+            crate::output::note("run", &format!("disabling overlay support: {reason}"));
+            false
+        }
+    }
+}
+
+fn from_images(
+    global: &Global,
+    store: &Store,
+    args: &PodArgs,
+    policy: PullPolicy,
+    mounts: Vec<Mount>,
+    apps: &[AppOptions],
+) -> Result<(PodManifest, Vec<AppImage>)> {
+    let fetcher = global.fetcher(store, policy);
+    let mut images = Vec::new();
+    for app in apps {
+        let signature = app.signature.as_deref().map(Path::new);
+        let record = fetcher.fetch(&Reference::read(&app.image)?, signature)?;
+        images.push(AppImage::new(store, record)?);
+    }
+    let options = PodOptions {
+        volumes: args.volume.clone(),
+        mounts,
+        inherited: if args.inherit_env { environment::own() } else { Vec::new() },
+        environment: environment::set(&args.set_env_file, &args.set_env)?,
+    };
+    let pairs: Vec<(AppOptions, &AppImage)> = apps.iter().cloned().zip(&images).collect();
+    let manifest = manifest::generate(&options, &pairs)?;
+    Ok((manifest, images))
+}
+
+fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImage>)> {
+    let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let manifest =
+        PodManifest::from_slice(&text).with_context(|| format!("pod manifest {}", path.display()))?;
+    if manifest.apps.is_empty() {
+        bail!("pod must contain at least one application");
+    }
+    manifest::check_mounts(&manifest)?;
+    let mut images = Vec::new();
+    for app in &manifest.apps {
+        let name = app.name.as_str();
+        let id = app.image.id.as_ref().with_context(|| format!("app {name:?}: its image has no id"))?;
+        let record = store.by_id(id.as_str()).with_context(|| format!("app {name:?}: image {id}"))?;
+        let image = AppImage::new(store, record)?;
+        manifest::check_platform(&image).with_context(|| format!("app {name:?}"))?;
+        if app.app.is_none() && store.manifest(&image.record)?.app.is_none() {
+            bail!("app {name:?}: neither the pod manifest nor its image says what to execute");
+        }
+        images.push(image);
+    }
+    Ok((manifest, images))
+}

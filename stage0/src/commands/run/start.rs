@@ -1,0 +1,141 @@
+//! Starting a pod that is ready: what `run` and `run-prepared` have in common.
+
+use anyhow::{Result, bail};
+use appc::schema::PodManifest;
+use rkt_pod::{
+    Lock, PodDir,
+    stage1::{RunArgs, Supervisor},
+};
+
+use crate::{commands::global::Global, stage1};
+
+/// How a pod is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StartArgs {
+    /// The network: host or none
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    net: Vec<String>,
+    /// Pod's hostname
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Run the pod interactively, with the terminal for its only app
+    #[arg(long)]
+    interactive: bool,
+    /// Whether to stay in the parent IPC namespace: auto, private or parent
+    #[arg(long, value_name = "MODE", value_parser = ["auto", "private", "parent"])]
+    ipc: Option<String>,
+    /// Who starts and watches the apps: auto, systemd or direct
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = supervisor)]
+    supervisor: Supervisor,
+}
+
+fn supervisor(word: &str) -> Result<Supervisor, String> {
+    Supervisor::from_word(word).ok_or_else(|| "must be auto, systemd or direct".to_owned())
+}
+
+/// What starts a pod.
+#[derive(Debug)]
+pub(crate) struct Start {
+    program: std::path::PathBuf,
+    args: RunArgs,
+}
+
+impl StartArgs {
+    /// Checks all that can be checked before there is a pod.
+    pub(crate) fn check(&self, global: &Global) -> Result<Start> {
+        check_hostname(self.hostname.as_deref())?;
+        let program = stage1::program()?;
+        let args = RunArgs {
+            debug: global.debug,
+            net: network(&self.net)?,
+            interactive: self.interactive,
+            local_config: Some(global.local_config.clone().into()),
+            hostname: self.hostname.clone(),
+            insecure_capabilities: global.insecure.capabilities(),
+            insecure_paths: global.insecure.paths(),
+            insecure_seccomp: global.insecure.seccomp(),
+            ipc: self.ipc.clone(),
+            supervisor: self.supervisor,
+            uuid: String::new(),
+        };
+        Ok(Start { program, args })
+    }
+
+    /// Refuses what does not go with the pod's apps.
+    pub(crate) fn check_apps(&self, manifest: &PodManifest) -> Result<()> {
+        if self.interactive && manifest.apps.len() > 1 {
+            bail!("interactive option only supports one image");
+        }
+        Ok(())
+    }
+}
+
+impl Start {
+    /// Becomes the pod. Returns only where that fails.
+    pub(crate) fn exec(mut self, pod: &PodDir, lock: &Lock) -> anyhow::Error {
+        pod.uuid().clone_into(&mut self.args.uuid);
+        stage1::run(&self.program, pod, lock, &self.args)
+    }
+}
+
+/// Refuses what the kernel, or a program that reads it, would not take as a host name (hostname(7)).
+fn check_hostname(hostname: Option<&str>) -> Result<()> {
+    let Some(hostname) = hostname else { return Ok(()) };
+    let valid = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if hostname.len() > 64 || !hostname.split('.').all(valid) {
+        bail!("--hostname={hostname}: must have letters, digits, dots and dashes, at most 64 characters");
+    }
+    Ok(())
+}
+
+/// The network of the pod: the lists of all options together. One name that makes the others meaningless wins.
+fn network(lists: &[String]) -> Result<String> {
+    let names: Vec<&str> = lists.iter().flat_map(|list| list.split(',')).collect();
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            bail!("--net={}: a network's name must not be empty", lists.join(","));
+        }
+        if names[..index].contains(name) {
+            bail!("--net={}: network {name:?} is given twice", lists.join(","));
+        }
+    }
+    for special in ["host", "none"] {
+        if names.contains(&special) {
+            return Ok(special.to_owned());
+        }
+    }
+    let name = names.first().unwrap_or(&"default");
+    bail!("network {name:?} is not available in this version; choose --net=host or --net=none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_and_none_are_networks_and_win() {
+        let network =
+            |lists: &[&str]| network(&lists.iter().map(|list| (*list).to_owned()).collect::<Vec<_>>());
+        assert_eq!(network(&["host"]).unwrap(), "host");
+        assert_eq!(network(&["a,none", "b"]).unwrap(), "none");
+        assert_eq!(network(&["none", "host"]).unwrap(), "host");
+        for lists in [&[][..], &["default"], &["", "host"], &["host,"], &["none", "none"]] {
+            assert!(network(lists).is_err(), "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostname_is_one_that_the_kernel_takes() {
+        for name in ["a", "a-b.c0", &"x".repeat(64)] {
+            check_hostname(Some(name)).unwrap();
+        }
+        for name in ["", "-a", "a..b", "a_b", "ü", "a b", "a/b", &"x".repeat(65)] {
+            assert!(check_hostname(Some(name)).is_err(), "{name:?}");
+        }
+    }
+}
