@@ -27,7 +27,7 @@ fn serve(answer: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> (String, Ar
 
 fn fetch(rkt: &Rkt, url: &str) -> Outcome {
     let start = Instant::now();
-    let end = rkt.rkt(args!["fetch", url]);
+    let end = rkt.rkt(args!["fetch", "--quiet", url]);
     assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
     end
 }

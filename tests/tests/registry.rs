@@ -285,7 +285,7 @@ fn fake(
 fn fetch(rkt: &Rkt, address: &str) -> Outcome {
     let start = Instant::now();
     let name = format!("docker://{address}/team/app:v1");
-    let end = rkt.rkt(["--insecure-options=image,http", "fetch", &name]);
+    let end = rkt.rkt(["--insecure-options=image,http", "fetch", "--quiet", &name]);
     assert!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
     end
 }

@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use super::{global::Global, policy::PolicyArgs};
 use crate::{
     fetch::Reference,
+    output::Progress,
     store::{PullPolicy, Store},
 };
 
@@ -20,6 +21,9 @@ pub(crate) struct Args {
     /// Signature of the image before it, where it is not beside it
     #[arg(long, value_name = "FILE")]
     signature: Vec<String>,
+    /// Print nothing about downloads
+    #[arg(long)]
+    quiet: bool,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Images: files, URLs, names
@@ -31,7 +35,8 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) -> Result<u8> {
     let images = super::run::images(matches.context("no arguments")?)?;
     let store = Store::open(&global.dir)?;
-    let fetcher = global.fetcher(&store, args.policy.get(PullPolicy::Update)?);
+    let progress = Progress::new(args.quiet);
+    let fetcher = global.fetcher(&store, args.policy.get(PullPolicy::Update)?, &progress);
     let mut text = String::new();
     for image in &images {
         let signature = image.signature.as_deref().map(Path::new);

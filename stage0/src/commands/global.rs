@@ -8,6 +8,7 @@ use crate::{
     config::{Configuration, Credential, InsecureOptions},
     fetch::Fetcher,
     oci::Basic,
+    output::Progress,
     store::{PullPolicy, Store},
     trust::Keystore,
 };
@@ -90,7 +91,12 @@ impl Global {
 
 impl Global {
     /// Fetches images into `store`.
-    pub(crate) fn fetcher<'a>(&'a self, store: &'a Store, policy: PullPolicy) -> Fetcher<'a> {
+    pub(crate) fn fetcher<'a>(
+        &'a self,
+        store: &'a Store,
+        policy: PullPolicy,
+        progress: &'a Progress,
+    ) -> Fetcher<'a> {
         Fetcher {
             store,
             keystore: &self.keystore,
@@ -99,6 +105,7 @@ impl Global {
             credentials: &self.credentials,
             registries: &self.registries,
             policy,
+            progress,
         }
     }
 }

@@ -13,9 +13,6 @@ use super::{global::Global, need_root, run::PodArgs};
 pub(crate) struct Args {
     #[command(flatten)]
     pod: PodArgs,
-    /// Suppress superfluous output on stdout, print only the UUID on success
-    #[arg(long)]
-    quiet: bool,
 }
 
 /// Makes the pod and leaves it.

@@ -22,7 +22,7 @@ use crate::{
     config::{Credential, InsecureOptions},
     http::{Client, Schemes},
     oci::{self, Basic, Place, Source},
-    output::note,
+    output::{Progress, note},
     store::{ImageRecord, PullPolicy, SignatureFrom, Signed, Store, Verification, signature_beside},
     trust::Keystore,
 };
@@ -44,6 +44,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) registries: &'a BTreeMap<String, Basic>,
     /// When they are fetched.
     pub(crate) policy: PullPolicy,
+    /// Where it is shown how far they are.
+    pub(crate) progress: &'a Progress,
 }
 
 impl Fetcher<'_> {
@@ -139,6 +141,7 @@ impl Fetcher<'_> {
             credentials: self.registries,
             allow_http: self.insecure.http(),
             policy: self.policy,
+            progress: self.progress,
         };
         source.fetch(place)
     }
@@ -165,7 +168,7 @@ impl Fetcher<'_> {
     ) -> Result<ImageRecord> {
         let signature = signature.map_or(SignatureFrom::Url(asc, self.client()), SignatureFrom::File);
         let verification = self.verification(signature, name);
-        Ok(self.store.import_url(url, self.client(), self.policy, verification)?)
+        Ok(self.store.import_url(url, self.client(), self.policy, verification, self.progress)?)
     }
 
     fn name(&self, name: &ImageName, signature: Option<&Path>) -> Result<ImageRecord> {

@@ -94,6 +94,8 @@ pub(crate) enum Answer {
 pub(crate) struct Download {
     /// Its bytes.
     pub(crate) body: Box<dyn Read + Send>,
+    /// How many they are, where the server says so.
+    pub(crate) length: Option<u64>,
     /// By what the server will know it again.
     pub(crate) etag: Option<String>,
     /// For how many seconds nobody need ask again.
@@ -226,6 +228,7 @@ impl<'a> Client<'a> {
         }
         let (parts, body) = response.into_parts();
         Ok(Answer::Image(Download {
+            length: header(&parts.headers, "content-length").and_then(|text| text.parse().ok()),
             etag: header(&parts.headers, "etag"),
             max_age: header(&parts.headers, "cache-control").map_or(0, |value| max_age(&value)),
             body: Box::new(Named {

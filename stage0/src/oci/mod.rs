@@ -26,6 +26,7 @@ pub(crate) use reference::RegistryName;
 
 use crate::{
     http::Client,
+    output::Progress,
     store::{ImageRecord, Layered, Origin as StoreOrigin, PullPolicy, Remote, Store, StoreError},
 };
 use archive::Archive;
@@ -62,6 +63,8 @@ pub(crate) struct Source<'a> {
     pub(crate) allow_http: bool,
     /// When they are fetched.
     pub(crate) policy: PullPolicy,
+    /// Where it is shown how far they are.
+    pub(crate) progress: &'a Progress,
 }
 
 /// What has blobs.
@@ -79,6 +82,15 @@ struct Found<'a> {
     layers: Layers<'a>,
 }
 
+type Opened<'a> = Box<dyn Read + Send + 'a>;
+
+impl Found<'_> {
+    /// A layer, for whoever watches.
+    fn name(&self, index: usize, shown: &str) -> String {
+        format!("{shown} layer {}/{} ({})", index + 1, self.diff_ids.len(), &self.diff_ids[index][..12])
+    }
+}
+
 enum Layers<'a> {
     /// By their digests.
     Blobs(&'a dyn Blobs, Vec<Blob>),
@@ -87,14 +99,18 @@ enum Layers<'a> {
 }
 
 impl Layers<'_> {
-    fn open(&self, index: usize) -> io::Result<Box<dyn Read + Send + '_>> {
+    /// Opens a layer, and says how many bytes it has.
+    fn open(&self, index: usize) -> io::Result<(Opened<'_>, Option<u64>)> {
         match self {
             Layers::Blobs(blobs, layers) => {
                 let blob = &layers[index];
-                Ok(Box::new(Verified::new(blobs.open(blob)?, blob.digest.clone(), Some(blob.size))))
+                let reader = Verified::new(blobs.open(blob)?, blob.digest.clone(), Some(blob.size));
+                Ok((Box::new(reader), Some(blob.size)))
             }
             // They are verified by what the configuration says of them.
-            Layers::Members(archive, names) => Ok(Box::new(archive.member(Path::new(&names[index]))?)),
+            Layers::Members(archive, names) => {
+                Ok((Box::new(archive.member(Path::new(&names[index]))?), None))
+            }
         }
     }
 }
@@ -198,7 +214,15 @@ impl Source<'_> {
     ) -> Result<ImageRecord> {
         let manifest =
             convert::manifest(origin, &found.config, &found.config_digest, found.manifest_digest.as_ref())?;
-        let open = |index: usize| found.layers.open(index);
+        let open = |index: usize| {
+            let (reader, size) = found.layers.open(index)?;
+            // Only what comes over the network takes its time.
+            let is_remote = matches!(store_origin, StoreOrigin::Remote(_));
+            Ok(match is_remote {
+                true => Box::new(self.progress.reader(reader, &found.name(index, shown), size)) as Opened<'_>,
+                false => reader,
+            })
+        };
         let layered = Layered { shown, manifest: &manifest, diff_ids: &found.diff_ids, open: &open };
         Ok(self.store.import_layered(&layered, store_origin)?)
     }

@@ -1,10 +1,12 @@
 //! What users see: tables, times, errors.
 
 mod error;
+mod progress;
 mod table;
 mod time;
 
 pub(crate) use error::{note, print_error};
+pub(crate) use progress::Progress;
 pub(crate) use table::Table;
 pub(crate) use time::{full, relative, seconds};
 

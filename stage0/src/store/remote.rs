@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     http::{Answer, Client},
-    output::note,
+    output::{Progress, note},
 };
 
 /// When an image is fetched that the store may have.
@@ -32,6 +32,7 @@ impl Store {
         client: Client<'_>,
         policy: PullPolicy,
         verification: Verification<'_>,
+        progress: &Progress,
     ) -> Result<ImageRecord> {
         let _lock = if policy == PullPolicy::Never { None } else { Some(self.lock(url)?) };
         let known = self.downloaded(url, verification.is_needed())?;
@@ -66,7 +67,8 @@ impl Store {
             time: seconds_now(),
             verified: verification.is_needed(),
         };
-        self.import(download.body, &import, &Origin::Remote(&remote))
+        let body = progress.reader(download.body, url, download.length);
+        self.import(body, &import, &Origin::Remote(&remote))
     }
 
     /// What was downloaded from a URL, where the store still has the image.

@@ -14,6 +14,7 @@ use super::{arguments, environment};
 use crate::{
     commands::{global::Global, policy::PolicyArgs},
     fetch::Reference,
+    output::Progress,
     pod::{
         manifest::{self, AppOptions, PodOptions},
         prepare::{self, AppImage},
@@ -46,6 +47,9 @@ pub(crate) struct PodArgs {
     /// Copy the images instead of using overlays
     #[arg(long)]
     no_overlay: bool,
+    /// Print nothing about downloads
+    #[arg(long)]
+    quiet: bool,
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
@@ -227,7 +231,8 @@ fn from_images(
     mounts: Vec<Mount>,
     apps: &[AppOptions],
 ) -> Result<(PodManifest, Vec<AppImage>)> {
-    let fetcher = global.fetcher(store, policy);
+    let progress = Progress::new(args.quiet);
+    let fetcher = global.fetcher(store, policy, &progress);
     let mut images = Vec::new();
     for app in apps {
         let signature = app.signature.as_deref().map(Path::new);
