@@ -2,6 +2,7 @@
 
 mod commands;
 mod config;
+mod failpoint;
 mod fetch;
 mod http;
 mod oci;

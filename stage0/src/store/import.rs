@@ -15,12 +15,12 @@ use sha2::{Digest, Sha512};
 use super::{
     ImageRecord, Result, Store, StoreError,
     index::{Origin, Source},
-    tree,
+    lock, tree,
     unpack::Unpacker,
     verify::{Check, Verification, copy},
     workspace::{Workspace, make},
 };
-use crate::files::Step;
+use crate::{failpoint::failpoint, files::Step};
 
 /// How long an image counts as used after a use, in nanoseconds: so long, no use is written down.
 const USE_LASTS: i64 = 3600 * 1_000_000_000;
@@ -95,16 +95,13 @@ impl Store {
 
     /// Lets one at a time import what is called `what`.
     pub(crate) fn lock(&self, what: &str) -> Result<Lock> {
-        Lock::wait(&self.lock_path(what)?, Kind::Exclusive)
-            .map_err(|error| StoreError::Lookup(error.to_string()))
+        lock::wait(&self.lock_path(what), Kind::Exclusive)
     }
 
     /// What is locked by who works on `what`.
-    pub(super) fn lock_path(&self, what: &str) -> Result<PathBuf> {
+    pub(super) fn lock_path(&self, what: &str) -> PathBuf {
         let name: String = Sha512::digest(what).iter().take(16).map(|b| format!("{b:02x}")).collect();
-        let path = self.base.join("imagelocks").join(name);
-        make(&path)?;
-        Ok(path)
+        self.base.join("imagelocks").join(name)
     }
 
     /// Imports what `input` holds. It is added to the index when all of it is in its place.
@@ -124,7 +121,9 @@ impl Store {
             // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
             Some(check) => {
                 copy(input, &blob, import.shown)?;
+                failpoint!("import-copied");
                 check.verify(&blob, import.shown)?;
+                failpoint!("import-verified");
                 let input = File::open(&blob).step("open", &blob)?;
                 self.unpack(&workspace, input, import, origin)
             }
@@ -149,6 +148,7 @@ impl Store {
         let archive = read.map_err(|error| StoreError::of_read(path, error))?;
         // What follows the archive in the file belongs to the file.
         io::copy(&mut input, &mut io::sink()).step("read", path)?;
+        failpoint!("import-unpacked");
         let now = now();
         let mut image = ImageRecord {
             name: archive.manifest.name.to_string(),
@@ -165,32 +165,39 @@ impl Store {
         if let Some(unpacker) = unpacker
             && archive.manifest.dependencies.is_empty()
         {
-            let size = unpacker.finish(&[&archive.manifest.path_whitelist])?.size;
-            image.tree_size = i64::try_from(size).unwrap_or(i64::MAX);
-            tree::complete(&tree, &image, &archive.manifest_bytes)?;
+            let unpacked = unpacker.finish(&[&archive.manifest.path_whitelist])?;
+            image.tree_size = i64::try_from(unpacked.size).unwrap_or(i64::MAX);
+            tree::complete(&tree, &image, &archive.manifest_bytes, &unpacked.hashes)?;
         }
+        failpoint!("import-listed");
         sync(workspace.path())?;
+        failpoint!("import-synced");
+        // Nobody removes what the index does not know yet.
+        let _placing = self.placing()?;
         self.place(workspace, &image)?;
+        failpoint!("import-tree-placed");
         if let Some(known) = self.index.by_id(image.id.as_str())? {
             image = ImageRecord { tree_size: image.tree_size.max(known.tree_size), ..known };
         }
         self.index.add(&image, origin, &[])?;
+        failpoint!("import-indexed");
         Ok(image)
     }
 
     /// Moves what is whole to its place. The index comes last: what it names is there.
     fn place(&self, workspace: &Workspace, image: &ImageRecord) -> Result<()> {
         let key = image.key();
-        for (from, to) in [("blob", self.blob_path(&key)), ("manifest", self.manifest_path(&key))] {
-            rename(&workspace.path().join(from), &to)?;
-        }
+        rename(&workspace.path().join("blob"), &self.blob_path(&key))?;
+        failpoint!("import-blob-placed");
+        rename(&workspace.path().join("manifest"), &self.manifest_path(&key))?;
+        failpoint!("import-manifest-placed");
         let tree = workspace.path().join("tree");
-        if tree.join("rendered").exists() {
-            let to = self.tree_path(&tree::id_of(image));
-            // A tree of this name is the same tree, and pods may run on it.
-            if !to.exists() {
-                rename(&tree, &to)?;
-            }
+        let id = tree::id_of(image);
+        // A whole tree of this name is the same tree, and pods may run on it.
+        if tree.join("rendered").exists() && !self.is_rendered_tree(&id) {
+            let to = self.tree_path(&id);
+            crate::files::remove_tree(&to)?;
+            rename(&tree, &to)?;
         }
         Ok(())
     }

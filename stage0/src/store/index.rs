@@ -14,7 +14,7 @@ use super::{
     schema::{SCHEMA, UPGRADES, VERSION},
     workspace::{Workspace, make},
 };
-use crate::files::Step;
+use crate::{failpoint::failpoint, files::Step};
 
 /// How long to wait for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -138,6 +138,7 @@ impl Index {
                     transaction.execute_batch(step)?;
                 }
             }
+            failpoint!("index-upgraded");
             transaction.commit()
         };
         run().map_err(|error| self.wrap(error))
@@ -220,6 +221,9 @@ impl Index {
                     image.tree_size
                 ],
             )?;
+            if !layers.is_empty() {
+                transaction.execute("DELETE FROM layer WHERE image = ?1", [image.id.as_str()])?;
+            }
             for (position, layer) in layers.iter().enumerate() {
                 transaction.execute(
                     "INSERT OR REPLACE INTO layer (image, position, tree) VALUES (?1, ?2, ?3)",
@@ -303,6 +307,7 @@ fn create(base: &Path, path: &Path) -> Result<()> {
         connection.close().map_err(|(_, error)| error)
     };
     fill().map_err(|error| wrap(&new, error))?;
+    failpoint!("index-made");
     make(&base.join("db"))?;
     match fs::hard_link(&new, path) {
         // Somebody else was first.

@@ -120,7 +120,11 @@ fn settle(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
 fn attributes(directory: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut list = vec![0; 64 * 1024];
     let length = rustix::fs::flistxattr(directory, &mut list)?;
-    let names = list[..length].split(|byte| *byte == 0).filter(|name| name.starts_with(b"user."));
+    let is_of_image = |name: &&[u8]| {
+        name.starts_with(b"user.")
+            || matches!(*name, b"system.posix_acl_access" | b"system.posix_acl_default")
+    };
+    let names = list[..length].split(|byte| *byte == 0).filter(is_of_image);
     Ok(names.map(<[u8]>::to_vec).collect())
 }
 

@@ -4,25 +4,32 @@
 //! cas/db/index.sqlite3                          the index (SQLite, WAL)
 //! cas/blob/sha512/<2 hex>/<key>                 each image as it was given, whatever its compression
 //! cas/imageManifest/sha512/<2 hex>/<key>        its manifest
-//! cas/tree/<id>/{manifest,image,rootfs,rendered}  its files, read-only lower layers of overlays
-//! cas/tree/<id>/{layer,rootfs,rendered}         layers of images that are made of them, shared ([`layers`])
+//! cas/tree/<id>/{manifest,image,files,rootfs,rendered}  its files, read-only lower layers of overlays
+//! cas/tree/<id>/{layer,files,rootfs,rendered}         layers of images that are made of them, shared ([`layers`])
 //! cas/tmp/<random>                              work in progress, locked by whoever works on it
 //! cas/imagelocks/<hash>                         who imports what
+//! cas/treestorelocks/<id>                       who renders what
 //! ```
 //!
 //! What is here is whole: it was made under a temporary name, synced and renamed. What the index says and the disk lacks
 //! is as if it had never been imported.
 
+mod check;
+mod collect;
 mod dependencies;
+mod give;
 mod import;
 mod index;
 mod layers;
+mod listing;
+mod lock;
 mod merge;
 mod record;
 mod remote;
 mod schema;
 mod tree;
 mod unpack;
+mod used;
 mod verify;
 mod workspace;
 
@@ -37,6 +44,9 @@ use appc::{
     types::ImageName,
 };
 
+pub(crate) use check::Checked;
+pub(crate) use collect::Collected;
+pub(crate) use give::{Given, Place as GivePlace};
 pub(crate) use index::{Origin, Remote};
 pub(crate) use layers::Layered;
 pub(crate) use record::ImageRecord;
@@ -45,11 +55,7 @@ pub(crate) use tree::{Tree, overlay_supported};
 pub(crate) use verify::{SignatureFrom, Signed, Verification, signature_beside};
 pub(crate) use workspace::Workspace as Scratch;
 
-use crate::{
-    files::{FileError, remove_tree},
-    http::HttpError,
-    trust::TrustError,
-};
+use crate::{files::FileError, http::HttpError, trust::TrustError};
 use index::Index;
 use workspace::Workspace;
 
@@ -127,6 +133,9 @@ pub(crate) enum StoreError {
         /// What is different.
         reason: String,
     },
+    /// What was found cannot be told.
+    #[error("write what was done: {0}")]
+    Output(#[from] io::Error),
     /// The argument names no image.
     #[error("{0}")]
     Lookup(String),
@@ -158,6 +167,7 @@ impl StoreError {
 /// An open store.
 #[derive(Debug)]
 pub(crate) struct Store {
+    data: PathBuf,
     base: PathBuf,
     index: Index,
 }
@@ -167,7 +177,7 @@ impl Store {
     pub(crate) fn open(data: &Path) -> Result<Store> {
         let base = data.join(rkt_pod::layout::STORE);
         let index = Index::open(&base)?;
-        Ok(Store { base, index })
+        Ok(Store { data: data.to_owned(), base, index })
     }
 
     /// A directory for work, which vanishes with its owner.
@@ -212,11 +222,19 @@ impl Store {
         let mut found = self.index.by_name(name.name.as_str())?;
         found.sort_by_key(|image| std::cmp::Reverse((image.latest, image.import_time)));
         for image in found {
-            if self.is_whole(&image) && self.manifest(&image)?.labels.contains(&name.labels) {
+            let manifest = self.manifest(&image);
+            // Somebody may remove it just now.
+            if self.is_whole(&image) && manifest?.labels.contains(&name.labels) {
                 return Ok(Some(image));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the store still has an image that it had.
+    pub(crate) fn has(&self, image: &ImageRecord) -> bool {
+        let known = self.index.by_id(image.id.as_str());
+        known.is_ok_and(|known| known.is_some_and(|known| self.is_whole(&known)))
     }
 
     /// Whether the disk has what the index says.
@@ -250,15 +268,6 @@ impl Store {
         let mut all = self.index.all()?;
         all.retain(|image| self.is_whole(image));
         Ok(all)
-    }
-
-    /// Removes an image: from the index first, so that nobody finds half of it. Trees stay while pods may use them.
-    pub(crate) fn remove(&self, image: &ImageRecord) -> Result<()> {
-        self.index.remove(image.id.as_str())?;
-        for path in [self.blob_path(&image.key()), self.manifest_path(&image.key())] {
-            remove_tree(&path)?;
-        }
-        Ok(())
     }
 
     fn blob_path(&self, key: &str) -> PathBuf {

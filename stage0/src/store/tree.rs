@@ -8,18 +8,23 @@ use std::{
 };
 
 use appc::aci::{self, Limits};
-use rkt_pod::lock::{Kind, Lock};
+use rkt_pod::lock::Kind;
 use sha2::{Digest, Sha512};
 
 use super::{
     ImageRecord, Result, Store, StoreError,
     dependencies::Part,
     import::sync,
+    listing::{self, Hashes},
+    lock,
     merge::merge,
     unpack::{Unpacked, Unpacker, keep_only},
     workspace::{Workspace, make},
 };
-use crate::files::{FileError, Step, copy_layer, copy_metadata, copy_tree};
+use crate::{
+    failpoint::failpoint,
+    files::{FileError, Step, copy_layer, copy_metadata, copy_tree},
+};
 
 /// The files of an image, ready to be lower layers of an overlay.
 #[derive(Debug, Clone)]
@@ -63,6 +68,12 @@ pub(super) fn id_of(image: &ImageRecord) -> String {
     id(&image.key())
 }
 
+/// The name of the tree of an image that is made of these.
+fn id_of_parts(parts: &[Part]) -> String {
+    let keys: Vec<String> = parts.iter().map(|part| part.image.key()).collect();
+    id(&keys.join(","))
+}
+
 /// The name of the tree of these images, the lowest first, with commas between them.
 fn id(keys: &str) -> String {
     let hash: String = Sha512::digest(keys).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -70,7 +81,8 @@ fn id(keys: &str) -> String {
 }
 
 /// Adds to an unpacked tree what says that it is whole.
-pub(super) fn complete(tree: &Path, image: &ImageRecord, manifest: &[u8]) -> Result<()> {
+pub(super) fn complete(tree: &Path, image: &ImageRecord, manifest: &[u8], hashes: &Hashes) -> Result<()> {
+    listing::write(tree, hashes)?;
     for (name, content) in [("manifest", manifest), ("image", image.key().as_bytes()), ("rendered", b"")] {
         let path = tree.join(name);
         fs::write(&path, content).step("write", &path)?;
@@ -106,42 +118,65 @@ impl Store {
             return self.stack(&layers);
         }
         let parts = self.parts(image)?;
-        let keys: Vec<String> = parts.iter().map(|part| part.image.key()).collect();
-        let id = id(&keys.join(","));
+        let id = id_of_parts(&parts);
         let path = self.tree_path(&id);
         if !path.join("rendered").exists() {
-            let lock = self.base.join("treestorelocks").join(&id);
-            make(&lock)?;
-            let _lock =
-                Lock::wait(&lock, Kind::Exclusive).map_err(|error| StoreError::Lookup(error.to_string()))?;
+            let _lock = lock::wait(&self.base.join("treestorelocks").join(&id), Kind::Exclusive)?;
             if !path.join("rendered").exists() {
-                self.render(image, &parts, &path)?;
+                // What it is made of stays meanwhile.
+                let _placing = self.placing()?;
+                let workspace = Workspace::new(&self.base)?;
+                let (tree, size) = self.make_tree(image, &parts, workspace.path())?;
+                make(&self.base.join("tree"))?;
+                // What is in the way is not whole, or we would not be here.
+                crate::files::remove_tree(&path)?;
+                fs::rename(&tree, &path).step("move to its place", &path)?;
+                failpoint!("render-placed");
+                self.index.set_tree_size(image.id.as_str(), i64::try_from(size).unwrap_or(i64::MAX))?;
             }
         }
         Ok(Tree::single(id, &path))
     }
 
-    fn render(&self, image: &ImageRecord, parts: &[Part], path: &Path) -> Result<()> {
-        let workspace = Workspace::new(&self.base)?;
-        let tree = workspace.path().join("tree");
+    /// The names of the trees that the image has, or would have were it rendered.
+    pub(crate) fn tree_names(&self, image: &ImageRecord) -> Result<Vec<String>> {
+        let layers = self.index.layers(image.id.as_str())?;
+        if !layers.is_empty() {
+            return Ok(layers);
+        }
+        Ok(vec![id_of_parts(&self.parts(image)?)])
+    }
+
+    /// Renders an image below `workspace`. Returns the whole tree, which is synced, and how many bytes it has.
+    pub(super) fn make_tree(
+        &self,
+        image: &ImageRecord,
+        parts: &[Part],
+        workspace: &Path,
+    ) -> Result<(PathBuf, u64)> {
+        let tree = workspace.join("tree");
         let mut size = 0;
+        let mut hashes = Hashes::new();
         for (number, part) in parts.iter().enumerate() {
             // The lowest is the tree, and the others are put over it.
-            let place = if number == 0 { tree.clone() } else { workspace.path().join("part") };
+            let place = if number == 0 { tree.clone() } else { workspace.join("part") };
             let unpacked = self.unpack_part(part, &place)?;
             size += unpacked.size;
+            hashes.extend(unpacked.hashes);
             if number > 0 {
                 merge(&place.join("rootfs"), &tree.join("rootfs"), &unpacked.directories)?;
                 crate::files::remove_tree(&place)?;
             }
+            failpoint!("render-part");
         }
-        complete(&tree, image, &self.manifest_bytes(image)?)?;
+        // The copy of a layer may have the number of a file that was removed before.
+        if parts.iter().any(|part| self.index.layers(part.image.id.as_str()).is_ok_and(|l| !l.is_empty())) {
+            hashes.clear();
+        }
+        complete(&tree, image, &self.manifest_bytes(image)?, &hashes)?;
         sync(&tree)?;
-        make(&self.base.join("tree"))?;
-        // What is in the way is not whole, or we would not be here.
-        crate::files::remove_tree(path)?;
-        fs::rename(&tree, path).step("move to its place", path)?;
-        self.index.set_tree_size(image.id.as_str(), i64::try_from(size).unwrap_or(i64::MAX))
+        failpoint!("render-made");
+        Ok((tree, size))
     }
 
     fn unpack_part(&self, part: &Part, place: &Path) -> Result<Unpacked> {
@@ -177,7 +212,7 @@ impl Store {
         collect_directories(&root, Path::new("/"), &mut directories)?;
         let whitelists: Vec<&[String]> = part.whitelists.iter().map(Vec::as_slice).collect();
         keep_only(&root, &whitelists)?;
-        Ok(Unpacked { size: part.image.tree_size.unsigned_abs(), directories })
+        Ok(Unpacked { size: part.image.tree_size.unsigned_abs(), directories, hashes: Hashes::new() })
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Result, layers::below::moved, merge::merge};
+use super::{Result, layers::below::moved, listing::Hashes, merge::merge};
 use crate::files::{FileError, Step};
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
@@ -47,6 +47,8 @@ pub(super) struct Unpacker {
     links: Vec<(PathBuf, PathBuf)>,
     /// Whether what comes later takes the place of what was there, as in layers.
     replaces: bool,
+    /// Hashes of what was written.
+    hashes: Hashes,
     size: u64,
     buffer: Vec<u8>,
 }
@@ -66,6 +68,7 @@ impl Unpacker {
             implied: BTreeSet::new(),
             links: Vec::new(),
             replaces: false,
+            hashes: Hashes::new(),
             size: 0,
             buffer: vec![0; CHUNK],
         })
@@ -177,11 +180,13 @@ impl Unpacker {
     ) -> std::result::Result<(), FileError> {
         let mut left = size;
         let mut hole = false;
+        let mut hasher = blake3::Hasher::new();
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
             content.read_exact(&mut self.buffer[..most]).step("read", path)?;
             let piece = &self.buffer[..most];
             left -= most as u64;
+            hasher.update(piece);
             if most == CHUNK && piece.iter().all(|byte| *byte == 0) {
                 rustix::fs::seek(file, SeekFrom::Current(CHUNK as i64)).step("write", path)?;
                 hole = true;
@@ -198,7 +203,15 @@ impl Unpacker {
         if hole {
             rustix::fs::ftruncate(file, size).step("write", path)?;
         }
+        // A file keeps its number, whatever it is moved to, and whatever further names it gets.
+        let number = rustix::fs::fstat(file).step("look at", path)?.st_ino;
+        self.hashes.insert(number, hasher.finalize());
         Ok(())
+    }
+
+    /// Forgets what a file with this number held: it is another one now.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.hashes.remove(&number);
     }
 
     /// Removes what one of the whitelists does not name, and sets what directories have, the deepest first.
@@ -213,7 +226,7 @@ impl Unpacker {
             settle(&directory, &entry).step("set attributes of", &entry.path)?;
             directories.insert(Path::new("/").join(entry.path.strip_prefix("rootfs").unwrap_or(&entry.path)));
         }
-        Ok(Unpacked { size: self.size, directories })
+        Ok(Unpacked { size: self.size, directories, hashes: self.hashes })
     }
 
     /// Whether anything of this layer depends on what is below it.
@@ -263,6 +276,8 @@ pub(super) struct Unpacked {
     pub(super) size: u64,
     /// Directories that the image has itself, as paths inside it.
     pub(super) directories: HashSet<PathBuf>,
+    /// Hashes of the contents that were written.
+    pub(super) hashes: Hashes,
 }
 
 fn special(kind: &EntryKind) -> (FileType, u64) {

@@ -57,7 +57,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
 }
 
 /// Removes what nobody works on any more. What cannot be removed stays for the next time.
-fn sweep(parent: &Path) {
+pub(super) fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let path = entry.path();

@@ -3,7 +3,10 @@
 use anyhow::Result;
 
 use super::Global;
-use crate::{output, store::Store};
+use crate::{
+    output,
+    store::{ImageRecord, Store},
+};
 
 /// Remove image(s) from the local store.
 #[derive(Debug, clap::Args)]
@@ -29,14 +32,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         if removed.contains(&image.id) {
             continue;
         }
-        match store.remove(&image) {
+        match remove(&store, &image) {
             Ok(()) => {
                 let text = format!("successfully removed aci for image: {:?}\n", image.key());
                 output::print(text.as_bytes())?;
                 removed.push(image.id);
             }
             Err(error) => {
-                output::print_error("rm", &error.into(), global.debug);
+                output::print_error("rm", &error, global.debug);
                 status = super::super::FAILURE;
             }
         }
@@ -45,4 +48,23 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         crate::output::note("rm", &format!("{} image(s) successfully removed", removed.len()));
     }
     Ok(status)
+}
+
+/// Removes an image. Pods that have it keep their trees.
+fn remove(store: &Store, image: &ImageRecord) -> Result<()> {
+    let alone = store.alone()?;
+    let trees = store.tree_names(image).unwrap_or_default();
+    store.remove(&alone, image)?;
+    if !rustix::process::geteuid().is_root() {
+        // Trees, and pods, are root's.
+        return Ok(());
+    }
+    let used = store.used()?;
+    let pods = used.having(image);
+    if !pods.is_empty() {
+        let message =
+            format!("image {:?} is used by pods, which keep its files: {}", image.key(), pods.join(", "));
+        output::note("rm", &message);
+    }
+    Ok(store.remove_unused_trees(&alone, &used, &trees)?)
 }

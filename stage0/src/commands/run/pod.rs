@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use appc::schema::{Mount, PodManifest, Volume};
 use clap::ArgMatches;
-use rkt_pod::{Lock, Place, PodDir, layout, lock::Kind};
+use rkt_pod::{Lock, Place, PodDir};
 
 use super::{arguments, environment};
 use crate::{
@@ -119,6 +119,8 @@ pub(crate) struct Planned {
     pub(crate) manifest: PodManifest,
     images: Vec<AppImage>,
     overlay: bool,
+    /// Trees that pods are being prepared on are not collected.
+    _preparing: Lock,
 }
 
 impl PodArgs {
@@ -128,11 +130,12 @@ impl PodArgs {
         let policy = self.policy.get(PullPolicy::New)?;
         check(self, policy, &mounts, &apps)?;
         let store = Store::open(&global.dir)?;
-        let (manifest, images) = match &self.pod_manifest {
+        let (manifest, images, preparing) = match &self.pod_manifest {
             Some(path) => from_manifest(&store, path)?,
             None => from_images(global, &store, self, policy, mounts, &apps)?,
         };
-        Ok(Planned { manifest, images, overlay: !self.no_overlay && has_overlay(global) })
+        let overlay = !self.no_overlay && has_overlay(global);
+        Ok(Planned { manifest, images, overlay, _preparing: preparing })
     }
 }
 
@@ -146,7 +149,7 @@ impl Planned {
         early: impl FnOnce(&PodDir) -> Result<()>,
     ) -> Result<(PodDir, Lock)> {
         let (mut pod, lock) = PodDir::create(&global.dir)?;
-        match early(&pod).and_then(|()| self.fill(global, &mut pod, place)) {
+        match early(&pod).and_then(|()| self.fill(&mut pod, place)) {
             Ok(()) => Ok((pod, lock)),
             Err(error) => {
                 discard(pod, lock, global.debug);
@@ -155,16 +158,7 @@ impl Planned {
         }
     }
 
-    fn fill(&self, global: &Global, pod: &mut PodDir, place: Place) -> Result<()> {
-        // Trees that pods are being prepared on are not collected.
-        let locks = global.dir.join(layout::LOCKS).join(layout::PREPARE_LOCK);
-        let _lock = match Lock::wait(&locks, Kind::Shared) {
-            Ok(lock) => lock,
-            Err(_) => {
-                fs::create_dir_all(&locks).with_context(|| format!("make directory {}", locks.display()))?;
-                Lock::wait(&locks, Kind::Shared)?
-            }
-        };
+    fn fill(&self, pod: &mut PodDir, place: Place) -> Result<()> {
         prepare::fill(pod, &self.manifest, &self.images, self.overlay)?;
         if place == Place::Prepared {
             prepare::sync(pod)?;
@@ -230,15 +224,18 @@ fn from_images(
     policy: PullPolicy,
     mounts: Vec<Mount>,
     apps: &[AppOptions],
-) -> Result<(PodManifest, Vec<AppImage>)> {
+) -> Result<(PodManifest, Vec<AppImage>, Lock)> {
     let progress = Progress::new(args.quiet);
     let fetcher = global.fetcher(store, policy, &progress);
-    let mut images = Vec::new();
+    let mut records = Vec::new();
     for app in apps {
         let signature = app.signature.as_deref().map(Path::new);
-        let record = fetcher.fetch(&Reference::read(&app.image)?, signature)?;
-        images.push(AppImage::new(store, record)?);
+        records.push(fetcher.fetch(&Reference::read(&app.image)?, signature)?);
     }
+    // Not before: nobody waits for our downloads.
+    let preparing = store.preparing()?;
+    let images: Vec<AppImage> =
+        records.into_iter().map(|record| AppImage::new(store, record)).collect::<Result<_>>()?;
     let options = PodOptions {
         volumes: args.volume.clone(),
         mounts,
@@ -247,10 +244,10 @@ fn from_images(
     };
     let pairs: Vec<(AppOptions, &AppImage)> = apps.iter().cloned().zip(&images).collect();
     let manifest = manifest::generate(&options, &pairs)?;
-    Ok((manifest, images))
+    Ok((manifest, images, preparing))
 }
 
-fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImage>)> {
+fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImage>, Lock)> {
     let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let manifest =
         PodManifest::from_slice(&text).with_context(|| format!("pod manifest {}", path.display()))?;
@@ -258,6 +255,7 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
         bail!("pod must contain at least one application");
     }
     manifest::check_mounts(&manifest)?;
+    let preparing = store.preparing()?;
     let mut images = Vec::new();
     for app in &manifest.apps {
         let name = app.name.as_str();
@@ -270,5 +268,5 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
         }
         images.push(image);
     }
-    Ok((manifest, images))
+    Ok((manifest, images, preparing))
 }

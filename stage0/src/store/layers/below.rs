@@ -88,6 +88,8 @@ pub(super) fn settle(unpacker: &mut Unpacker, below: &[PathBuf]) -> Result<(), U
         let from = found.open(&target)?;
         let (parent, own) = unpacker.parent_of(&name).step("make directory of", &name)?;
         copy_file_to(&from, &parent, &own)?;
+        let copy = rustix::fs::statat(&parent, &own, AtFlags::SYMLINK_NOFOLLOW).step("look at", &name)?;
+        unpacker.forget(copy.st_ino);
     }
     Ok(())
 }

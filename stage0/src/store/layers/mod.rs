@@ -27,11 +27,12 @@ use super::{
     ImageRecord, Result, Store, StoreError,
     import::{now, rename, sync},
     index::Origin,
+    listing, lock,
     tree::{Layer, Tree},
     unpack::Unpacker,
     workspace::{Workspace, make},
 };
-use crate::files::Step;
+use crate::{failpoint::failpoint, files::Step};
 
 /// Most layers of an image. Overlayfs stacks 500.
 const MOST: usize = 500;
@@ -77,6 +78,7 @@ impl Store {
             .to_vec()
             .map_err(|error| StoreError::Invalid { path: image.shown.to_owned(), source: error.into() })?;
         let id = ImageId::from_digest(&Sha512::digest(&bytes).into());
+        let placing = self.placing()?;
         if let Some(known) = self.index.by_id(id.as_str())?
             && self.is_whole(&known)
         {
@@ -84,11 +86,20 @@ impl Store {
             self.index.add(&known, origin, &[])?;
             return Ok(known);
         }
+        drop(placing);
         if !rustix::process::geteuid().is_root() {
             let reason = "its layers can be unpacked by root only".to_owned();
             return Err(StoreError::Other { path: image.shown.to_owned(), reason });
         }
-        let layers = self.layers(image)?;
+        // Others who remove what no image has wait from here on. What they have removed before is got again.
+        let (layers, _placing) = loop {
+            let layers = self.layers(image)?;
+            let placing = self.placing()?;
+            if layers.iter().all(|layer| self.is_rendered_tree(layer)) {
+                break (layers, placing);
+            }
+        };
+        failpoint!("layers-placed");
         let mut tree_size = 0;
         for name in &layers {
             tree_size += self.facts(name)?.size;
@@ -110,6 +121,7 @@ impl Store {
         fs::write(&path, &bytes).step("write", &path)?;
         sync(workspace.path())?;
         rename(&path, &self.manifest_path(&record.key()))?;
+        failpoint!("layers-manifest-placed");
         self.index.add(&record, origin, &layers)?;
         Ok(record)
     }
@@ -129,6 +141,7 @@ impl Store {
             }
             let workspace = Workspace::new(&self.base)?;
             let (made, busy) = self.unpack_layers(image, &names, &missing, workspace.path())?;
+            failpoint!("layers-unpacked");
             self.place_layers(image, &names, &known, made, workspace.path())?;
             // Only now: nobody waits for us who has what we wait for.
             if let Some(index) = busy {
@@ -153,9 +166,7 @@ impl Store {
     ) -> Result<(Vec<Made>, Option<usize>)> {
         let (mut ours, mut busy) = (Vec::new(), None);
         for &index in missing {
-            let path = self.lock_path(&names[index].alone)?;
-            let lock = Lock::try_now(&path, Kind::Exclusive)
-                .map_err(|error| StoreError::Lookup(error.to_string()))?;
+            let lock = lock::try_now(&self.lock_path(&names[index].alone), Kind::Exclusive)?;
             match lock.filter(|_| self.layer(&names[index]).is_none()) {
                 Some(lock) => ours.push((index, place.join(index.to_string()), lock)),
                 None => busy = Some(index),
@@ -180,6 +191,11 @@ impl Store {
         made: Vec<Made>,
         workspace: &Path,
     ) -> Result<()> {
+        let _placing = self.placing()?;
+        if !known.iter().flatten().all(|name| self.is_rendered_tree(name)) {
+            // Removed meanwhile: the next round begins anew.
+            return Ok(());
+        }
         let mut paths: Vec<Option<PathBuf>> =
             known.iter().map(|name| Some(self.tree_path(name.as_ref()?).join("rootfs"))).collect();
         let mut locks = Vec::new();
@@ -198,6 +214,7 @@ impl Store {
             let has_root = unpacked.directories.contains(Path::new("/"));
             let facts = serde_json::to_vec(&Facts { size: unpacked.size, has_root })
                 .map_err(|error| StoreError::Lookup(error.to_string()))?;
+            listing::write(&place, &unpacked.hashes)?;
             for (file, content) in [("layer", facts.as_slice()), ("rendered", b"")] {
                 let path = place.join(file);
                 fs::write(&path, content).step("write", &path)?;
@@ -207,6 +224,7 @@ impl Store {
             done.push((place, name));
         }
         sync(workspace)?;
+        failpoint!("layers-synced");
         make(&self.base.join("tree"))?;
         for (place, name) in done {
             let to = self.tree_path(name);
@@ -215,6 +233,7 @@ impl Store {
                 crate::files::remove_tree(&to)?;
             }
             rename(&place, &to)?;
+            failpoint!("layers-one-placed");
         }
         Ok(())
     }
