@@ -7,6 +7,7 @@
 //! cas/tree/<id>/{manifest,image,rootfs,rendered}  its files, read-only lower layers of overlays
 //! cas/tree/<id>/{layer,rootfs,rendered}         layers of images that are made of them, shared ([`layers`])
 //! cas/tmp/<random>                              work in progress, locked by whoever works on it
+//! cas/partial/<hash>/{data,meta.json}           interrupted downloads ([`crate::http`])
 //! cas/imagelocks/<hash>                         who imports what
 //! ```
 //!
