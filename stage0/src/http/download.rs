@@ -165,7 +165,7 @@ impl Incoming {
             }
             _ => {}
         }
-        self.rate.count(length).map_err(|error| named(&error, error.kind()))?;
+        self.rate.count(length).map_err(passing)?;
         let write = self.kept.write_all(&buffer[..length]);
         write.map_err(|error| io::Error::other(format!("write {}: {error}", self.data)))?;
         Ok(length)
