@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::PathBuf,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -14,14 +14,17 @@ use rkt_tests::{
     hostile::{Act, HostileServer},
     run, server, wait_until,
 };
+use sha2::{Digest, Sha256};
 
 const ETAG: &str = "\"one\"";
 const TAGGED: &str = "ETag: \"one\"";
 
-/// Fetches a URL with a server's patience of a second and a half, and images of at most 64 MiB.
+/// Fetches a URL with a server's patience of a second and a half, images of at most 64 MiB, and a gibibyte of addresses.
 fn fetch(rkt: &Rkt, url: &str, more: &[&str]) -> Outcome {
-    let mut command = rkt.command(args!["fetch", "--full"]);
-    command.args(more).arg(url);
+    let inner = rkt.command(args!["fetch", "--full"]);
+    let mut command = Command::new("prlimit");
+    command.arg("--as=1073741824").arg(inner.get_program()).args(inner.get_args()).args(more).arg(url);
+    command.env("TMPDIR", rkt.base().join("tmp")).stdin(Stdio::null());
     command.env("RKT_DEBUG_PATIENCE", "1500").env("RKT_DEBUG_LARGEST", (64 << 20).to_string());
     let start = Instant::now();
     let end = run(&mut command);
@@ -314,4 +317,26 @@ fn proxies_are_asked_as_the_environment_says() {
             assert_eq!(asked, Vec::<String>::new(), "{variables:?}");
         }
     }
+}
+
+#[test]
+fn case_33_a_download_that_fills_the_disk_frees_it() {
+    let rkt = Rkt::new();
+    // Nothing that could be compressed.
+    let noise: Vec<u8> = (0..100_000_u32).flat_map(|n| Sha256::digest(n.to_le_bytes()).to_vec()).collect();
+    let image = fs::read(rkt.image("noise", |image| image.file("noise", noise, 0o644))).unwrap();
+    assert!(image.len() > 3 << 20, "{}", image.len());
+    let server = HostileServer::new(vec![Act::Good(ETAG.to_owned(), image)]);
+    // A disk of its own, which is full of half an image.
+    fs::create_dir(rkt.data()).unwrap();
+    let inner = rkt.command(args!["fetch", "--quiet", server.url("image.aci")]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c"]).arg(format!(
+        "mount -t tmpfs -o size=2m none {0} && \"$@\"; status=$?; find {0}/cas/partial {0}/cas/tmp {0}/cas/blob -type f; exit $status",
+        rkt.data().display()
+    ));
+    let end = run(command.arg("sh").arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null()));
+    let end = end.exits(254).stderr_has("No space left on device");
+    assert_eq!(end.stdout, "");
+    assert_eq!(server.requests().len(), 1);
 }

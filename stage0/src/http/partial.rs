@@ -55,7 +55,7 @@ impl Partial {
     pub(crate) fn open(base: &Path, url: &str) -> Result<Partial, FileError> {
         let parent = base.join("partial");
         fs::create_dir_all(&parent).step("make directory", &parent)?;
-        sweep(&parent, KEPT);
+        Partial::sweep(base, KEPT);
         let name: String = Sha256::digest(url).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let path = parent.join(name);
         loop {
@@ -71,6 +71,25 @@ impl Partial {
                 let mut partial = Partial { path, meta: None, keep: false, _lock: lock };
                 partial.meta = partial.read_meta(url);
                 return Ok(partial);
+            }
+        }
+    }
+
+    /// Removes from the store at `base` what was left longer ago than `age`, and nobody works on. What cannot be removed stays for the next time.
+    pub(crate) fn sweep(base: &Path, age: Duration) {
+        let Ok(entries) = fs::read_dir(base.join("partial")) else { return };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let changed = |name: &str| fs::metadata(path.join(name)).and_then(|data| data.modified()).ok();
+            let last = changed("data").or_else(|| entry.metadata().and_then(|data| data.modified()).ok());
+            let old = last
+                .and_then(|last| SystemTime::now().duration_since(last).ok())
+                .is_some_and(|past| past >= age);
+            if old
+                && let Ok(Some(_lock)) = Lock::try_now(&path, Kind::Exclusive)
+                && remove_tree(&path).is_err()
+            {
+                // Left for later.
             }
         }
     }
@@ -161,24 +180,6 @@ impl Drop for Partial {
     }
 }
 
-/// Removes what was left longer ago than `age`, and nobody works on. What cannot be removed stays for the next time.
-fn sweep(parent: &Path, age: Duration) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let changed = |name: &str| fs::metadata(path.join(name)).and_then(|data| data.modified()).ok();
-        let last = changed("data").or_else(|| entry.metadata().and_then(|data| data.modified()).ok());
-        let old =
-            last.and_then(|last| SystemTime::now().duration_since(last).ok()).is_some_and(|past| past >= age);
-        if old
-            && let Ok(Some(_lock)) = Lock::try_now(&path, Kind::Exclusive)
-            && remove_tree(&path).is_err()
-        {
-            // Left for later.
-        }
-    }
-}
-
 /// Whether what is locked is what has the name now.
 fn is_of(lock: &Lock, path: &Path) -> bool {
     let locked = rustix::fs::fstat(lock).map(|stat| (stat.st_dev, stat.st_ino));
@@ -244,9 +245,9 @@ mod tests {
         fs::write(path.join("meta.json"), meta).unwrap();
         assert_eq!(Partial::open(base.path(), URL).unwrap().resume(), None);
         left(base.path(), "\"a\"");
-        sweep(&base.path().join("partial"), Duration::from_secs(60));
+        Partial::sweep(base.path(), Duration::from_secs(60));
         assert!(path.exists());
-        sweep(&base.path().join("partial"), Duration::ZERO);
+        Partial::sweep(base.path(), Duration::ZERO);
         assert!(!path.exists());
     }
 }
