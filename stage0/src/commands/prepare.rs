@@ -18,7 +18,7 @@ pub(crate) struct Args {
 /// Makes the pod and leaves it.
 pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) -> Result<u8> {
     need_root()?;
-    let planned = args.pod.plan(global, matches)?;
+    let planned = args.pod.plan(global, args.pod.check(matches)?)?;
     let (pod, _lock) = planned.make(global, Place::Prepared, |_| Ok(()))?;
     crate::output::print(format!("{}\n", pod.uuid()).as_bytes())?;
     Ok(0)

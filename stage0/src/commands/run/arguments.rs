@@ -250,10 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn only_run_has_groups() {
+    fn only_run_and_prepare_have_groups() {
         for (words, marked) in [
             (&["run", "a", "--", "x"][..], true),
-            (&["ru", "a", "--", "x"], true),
+            (&["prepare", "a", "--", "x"], true),
+            (&["prep", "a", "--", "x"], true),
+            (&["run-prepared", "--", "x"], false),
             (&["--dir", "d", "--debug", "run", "a", "--", "x"], true),
             (&["--dir=run", "rm", "--", "x"], false),
             (&["--dir", "run", "rm", "--", "x"], false),

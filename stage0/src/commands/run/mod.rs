@@ -35,8 +35,9 @@ pub(crate) struct Args {
 /// Makes the pod and becomes it. Returns only on failure.
 pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) -> Result<u8> {
     need_root()?;
+    let wanted = args.pod.check(matches)?;
     let start = args.start.check(global)?;
-    let planned = args.pod.plan(global, matches)?;
+    let planned = args.pod.plan(global, wanted)?;
     args.start.check_apps(&planned.manifest)?;
     let (pod, lock) = planned.make(global, Place::Run, |pod| match &args.uuid_file_save {
         Some(file) => fs::write(file, pod.uuid()).with_context(|| format!("write {}", file.display())),

@@ -123,12 +123,25 @@ pub(crate) struct Planned {
     _preparing: Lock,
 }
 
+/// What the arguments say of the pod's apps.
+pub(crate) struct Wanted {
+    mounts: Vec<Mount>,
+    apps: Vec<AppOptions>,
+    policy: PullPolicy,
+}
+
 impl PodArgs {
-    /// Finds the images and makes the pod's manifest.
-    pub(crate) fn plan(&self, global: &Global, matches: Option<&ArgMatches>) -> Result<Planned> {
+    /// Checks all that can be checked without looking for images.
+    pub(crate) fn check(&self, matches: Option<&ArgMatches>) -> Result<Wanted> {
         let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
         let policy = self.policy.get(PullPolicy::New)?;
         check(self, policy, &mounts, &apps)?;
+        Ok(Wanted { mounts, apps, policy })
+    }
+
+    /// Finds the images and makes the pod's manifest.
+    pub(crate) fn plan(&self, global: &Global, wanted: Wanted) -> Result<Planned> {
+        let Wanted { mounts, apps, policy } = wanted;
         let store = Store::open(&global.dir)?;
         let (manifest, images, preparing) = match &self.pod_manifest {
             Some(path) => from_manifest(&store, path)?,
