@@ -295,6 +295,34 @@ fn a_deferred_signature_is_got_after_the_image_and_only_once() {
     assert_eq!(paths, ["/image.aci.asc", "/image.aci", "/image.aci", "/image.aci.asc"]);
 }
 
+#[test]
+fn case_08_parts_that_do_not_belong_together_are_got_anew() {
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let image = rkt.image("patchwork", |image| image);
+    gpg.sign(&image, &[]);
+    trust(&rkt, "test.invalid", &key).success();
+    let asc = fs::read(image.with_extension("aci.asc")).unwrap();
+    let image = fs::read(image).unwrap();
+    let mut other = image.clone();
+    let half = image.len() / 2;
+    other[half - 100] ^= 1;
+    // The server calls two images the same.
+    let good = Act::Good("\"one\"".to_owned(), image.clone());
+    let server = HostileServer::new(vec![
+        Act::whole("", &asc),
+        Act::cut("ETag: \"one\"", &other, half),
+        good.clone(),
+        good,
+    ]);
+    let end = rkt.rkt(args!["--insecure-options=none", "fetch", server.url("image.aci")]).success();
+    end.stderr_has("downloading it anew");
+    let ranges: Vec<bool> =
+        server.requests().iter().map(|request| request.header("range").is_some()).collect();
+    assert_eq!(ranges, [false, false, true, false]);
+}
+
 const NGINX: &str = "
 pid BASE/nginx.pid; error_log BASE/error.log; worker_processes 1; daemon on;
 events { }

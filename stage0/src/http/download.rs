@@ -167,7 +167,7 @@ impl Incoming {
         }
         self.rate.count(length).map_err(passing)?;
         let write = self.kept.write_all(&buffer[..length]);
-        write.map_err(|error| io::Error::other(format!("write {}: {error}", self.data)))?;
+        write.map_err(|error| io::Error::new(error.kind(), format!("write {}: {error}", self.data)))?;
         Ok(length)
     }
 }

@@ -119,7 +119,7 @@ impl Partial {
     }
 
     /// Forgets what is there.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.meta = None;
     }
 

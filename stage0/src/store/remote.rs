@@ -1,6 +1,6 @@
 //! Importing an image from a URL.
 
-use std::{sync::atomic::Ordering, thread};
+use std::{io, sync::atomic::Ordering, thread};
 
 use appc::types::ImageId;
 use backon::BackoffBuilder;
@@ -31,6 +31,8 @@ pub(crate) enum PullPolicy {
 enum Failure {
     /// It is of no use.
     Wrong(StoreError),
+    /// It is of no use, and was got in parts, which may not belong together whatever the server says.
+    Patchwork(StoreError),
     /// The server does not send it.
     Unanswered(StoreError),
     /// The connection broke: trying again may help.
@@ -66,10 +68,16 @@ impl Store {
         let known = known.map(|(remote, image)| (remote.etag, image));
         let mut partial = Partial::open(&self.base, url)?;
         let mut pauses = pauses().build();
+        let mut anew = false;
         loop {
             match self.download(url, client, known.as_ref(), &mut partial, &import, progress) {
                 Ok(image) => return Ok(image),
-                Err(Failure::Wrong(error)) => return Err(error),
+                Err(Failure::Patchwork(error)) if !anew => {
+                    anew = true;
+                    partial.restart();
+                    progress.tell(&format!("{error}; downloading it anew"));
+                }
+                Err(Failure::Wrong(error) | Failure::Patchwork(error)) => return Err(error),
                 Err(Failure::Unanswered(error)) => {
                     partial.keep();
                     return Err(error);
@@ -123,6 +131,7 @@ impl Store {
         self.import(input, import, &Origin::Remote(&remote)).map_err(|error| {
             match download.interrupted.load(Ordering::Relaxed) {
                 true => Failure::Interrupted(error),
+                false if is_wrong(&error) && download.continued > 0 => Failure::Patchwork(error),
                 false => Failure::Wrong(error),
             }
         })
@@ -140,6 +149,18 @@ impl Store {
             self.touch(image)?;
         }
         Ok(image.map(|image| (remote, image)))
+    }
+}
+
+/// Whether other bytes would do, on the same disk.
+fn is_wrong(error: &StoreError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error {
+        StoreError::Invalid { .. } | StoreError::Untrusted { .. } => true,
+        StoreError::Read { source, .. } => {
+            !matches!(source.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        }
+        _ => false,
     }
 }
 
