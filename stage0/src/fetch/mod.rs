@@ -1,6 +1,7 @@
 //! From what a user writes to an image in the store: which kind of reference it is, where the image is, and who must
 //! have signed it.
 
+mod dependencies;
 mod reference;
 mod review;
 
@@ -12,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use appc::{
     discovery,
-    types::{ImageId, ImageName, host_os_arch},
+    types::{ImageName, host_os_arch},
 };
 
 pub(crate) use reference::Reference;
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Fetches images for one command.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetcher<'a> {
     /// Where they go.
     pub(crate) store: &'a Store,
@@ -59,48 +60,8 @@ impl Fetcher<'_> {
             Reference::Name(name) => self.name(name, signature)?,
             Reference::Other(place) => self.other(place, signature)?,
         };
-        self.dependencies(&image, &mut Vec::new())?;
+        self.dependencies(&image, &[])?;
         Ok(image)
-    }
-
-    /// Fetches what an image depends on, and what that does.
-    fn dependencies(&self, image: &ImageRecord, way: &mut Vec<ImageId>) -> Result<()> {
-        // The tree of an image without dependencies has its own name: there is nothing to look for.
-        if self.store.is_rendered(image) {
-            return Ok(());
-        }
-        way.push(image.id.clone());
-        for dependency in self.store.manifest(image)?.dependencies {
-            let name = ImageName { name: dependency.image_name.clone(), labels: dependency.labels.clone() };
-            let needed = || format!("image {} depends on {name}", image.display_name());
-            let found = match self.store.dependency(&dependency).with_context(needed)? {
-                // An ID says exactly which; a name may have a newer image.
-                Some(found) if dependency.image_id.is_some() || self.policy != PullPolicy::Update => found,
-                known => match (self.name(&name, None), known) {
-                    (Ok(found), _) => found,
-                    // What is there will do where no other is to be had.
-                    (Err(error), Some(known)) => {
-                        note(
-                            "image",
-                            &rkt_pod::message::plain(&format!("{name}: taking the stored one: {error:#}")),
-                        );
-                        known
-                    }
-                    (Err(error), None) => return Err(error).with_context(needed),
-                },
-            };
-            if let Some(id) = &dependency.image_id
-                && !found.id.as_str().starts_with(id.as_str())
-            {
-                bail!("{} with the ID {id}, but that name is now {}", needed(), found.id);
-            }
-            if way.contains(&found.id) {
-                bail!("{}, and that on it again", needed());
-            }
-            self.dependencies(&found, way)?;
-        }
-        way.pop();
-        Ok(())
     }
 
     fn client(&self) -> Client<'_> {

@@ -181,6 +181,11 @@ impl Store {
         Ok(Store { data: data.to_owned(), base, index })
     }
 
+    /// The data directory that it is in.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// A directory for work, which vanishes with its owner.
     pub(crate) fn scratch(&self) -> Result<Workspace> {
         Workspace::new(&self.base)
