@@ -1,8 +1,14 @@
 //! Messages for users.
 
-/// A message in one line and in words, without the numbers that the system has for its errors.
+/// A message in one line and in words, without the numbers that the system has for its errors, and without anything that
+/// a terminal would obey.
 pub fn plain(message: &str) -> String {
-    let mut text = message.replace('\n', " ");
+    let shown = |character: char| match character {
+        '\n' | '\t' => ' ',
+        character if character.is_control() => char::REPLACEMENT_CHARACTER,
+        character => character,
+    };
+    let mut text: String = message.chars().map(shown).collect();
     while let Some(start) = text.find(" (os error ")
         && let Some(length) = text[start..].find(')')
     {
@@ -22,5 +28,6 @@ mod tests {
             "open x: No such file or directory, open y: No such file or directory"
         });
         assert_eq!(plain("odd (os error 2"), "odd (os error 2");
+        assert_eq!(plain("a\x1b[2Jb\u{9b}c\r"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
     }
 }

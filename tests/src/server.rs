@@ -1,10 +1,10 @@
 //! A web server for tests, which says whatever a test wants it to, true or not.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    io::{self, BufRead, BufReader, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -72,4 +72,43 @@ pub fn send(stream: &mut TcpStream, head: &str, body: &[u8]) {
 /// An answer with a body of the length that it says.
 pub fn send_body(stream: &mut TcpStream, head: &str, body: &[u8]) {
     send(stream, &format!("{head}\r\nContent-Length: {}", body.len()), body);
+}
+
+/// A proxy that connects everybody who asks to `target`, whatever they ask for. Returns its address, and the lines that
+/// it is asked with.
+pub fn tunnel(target: &str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (asked, target) = (Arc::new(Mutex::new(Vec::new())), target.to_owned());
+    let log = Arc::clone(&asked);
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let (log, target) = (Arc::clone(&log), target.clone());
+            thread::spawn(move || connect(&client, &target, &log));
+        }
+    });
+    (address, asked)
+}
+
+fn connect(client: &TcpStream, target: &str, log: &Mutex<Vec<String>>) -> Option<()> {
+    let mut head = BufReader::new(client.try_clone().ok()?);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        head.read_line(&mut line).ok()?;
+        if line.trim().is_empty() {
+            break;
+        }
+        lines.push(line.trim().to_owned());
+    }
+    log.lock().ok()?.extend(lines);
+    let server = TcpStream::connect(target).ok()?;
+    (&*client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n").ok()?;
+    let (mut from, mut to) = (server.try_clone().ok()?, client.try_clone().ok()?);
+    thread::spawn(move || {
+        io::copy(&mut from, &mut to).ok();
+        to.shutdown(Shutdown::Write).ok();
+    });
+    io::copy(&mut head, &mut &server).ok();
+    Some(())
 }

@@ -291,10 +291,10 @@ fn what_does_not_fit_together_is_refused_and_leaves_nothing() {
     let wrong = json!([format!("sha256:{}", "0".repeat(64))]);
     let zero = gzip(&busybox_layer().finish());
     let cases: Vec<(&str, OciImage, &str)> = vec![
-        ("hash", OciImage::of_blobs(&[zero.clone()], &config(wrong)), "damaged, or was forged"),
+        ("hash", OciImage::of_blobs(std::slice::from_ref(&zero), &config(wrong)), "damaged, or was forged"),
         (
             "count",
-            OciImage::of_blobs(&[zero.clone()], &config(json!([]))),
+            OciImage::of_blobs(std::slice::from_ref(&zero), &config(json!([]))),
             "has 1 layers, but its configuration",
         ),
         ("none", OciImage::of_blobs(&[], &config(json!([]))), "0 layers"),

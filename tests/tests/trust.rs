@@ -7,7 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rkt_tests::{Launcher, Outcome, Rkt, args, run};
+use rkt_tests::{
+    Launcher, Outcome, Rkt, args,
+    hostile::{Act, HostileServer},
+    run,
+};
 
 /// An option of gpg that changes nothing.
 const NOW: &str = "--batch";
@@ -254,6 +258,41 @@ fn a_key_file_that_was_renamed_is_an_error_that_says_so() {
     let directory = rkt.base().join("local/trustedkeys/prefix.d/test.invalid");
     fs::rename(directory.join(gpg.fingerprint()), directory.join("0".repeat(40))).unwrap();
     fetch(&rkt, &image).exits(254).stderr_has(&gpg.fingerprint());
+}
+
+#[test]
+fn a_deferred_signature_is_got_after_the_image_and_only_once() {
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let image = rkt.image("deferred", |image| image);
+    gpg.sign(&image, &[]);
+    trust(&rkt, "test.invalid", &key).success();
+    let asc = fs::read(image.with_extension("aci.asc")).unwrap();
+    let image = fs::read(image).unwrap();
+    let later = || Act::status("202 Accepted");
+    let tag = "\"one\"";
+    let good = || Act::Good(tag.to_owned(), image.clone());
+    // In the middle the image breaks, and is continued.
+    let cut = Act::cut("ETag: \"one\"", &image, image.len() / 2);
+    let fetch = |script: Vec<Act>| {
+        let server = HostileServer::new(script);
+        let end = rkt.rkt(args!["--insecure-options=none", "fetch", server.url("image.aci")]);
+        let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+        (end.stderr_has("image: server requested deferring the signature download\n"), paths)
+    };
+    let (end, paths) = fetch(vec![later(), good(), later()]);
+    end.exits(254).stderr_has("defers its signature").stderr_lacks("trying again");
+    assert_eq!(paths, ["/image.aci.asc", "/image.aci", "/image.aci.asc"]);
+    for place in ["tmp", "blob", "tree", "partial"] {
+        let left = fs::read_dir(rkt.data().join("cas").join(place)).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "something is left in cas/{place}");
+    }
+    let (end, _) = fetch(vec![later(), good(), Act::whole("", b"nonsense")]);
+    end.exits(254).stderr_has("not an OpenPGP signature");
+    let (end, paths) = fetch(vec![later(), cut, good(), Act::whole("", &asc)]);
+    end.success().stderr_has("signature verified:").stderr_has("trying again");
+    assert_eq!(paths, ["/image.aci.asc", "/image.aci", "/image.aci", "/image.aci.asc"]);
 }
 
 const NGINX: &str = "

@@ -15,8 +15,19 @@ use crate::oci::Basic;
 pub(crate) enum Credential {
     /// The value of the header `Authorization`.
     Header(String),
-    /// A signature of each request, which this version cannot make.
-    Aws,
+    /// A signature of each request for a download.
+    Aws(AwsKey),
+}
+
+/// What requests to S3 are signed with.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AwsKey {
+    /// The access key's ID.
+    pub(crate) id: String,
+    /// The secret access key.
+    pub(crate) secret: String,
+    /// The region, where it is not to be guessed from the host.
+    pub(crate) region: Option<String>,
 }
 
 /// Secrets are printed nowhere.
@@ -24,7 +35,7 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Credential::Header(_) => "Header(..)",
-            Credential::Aws => "Aws",
+            Credential::Aws(_) => "Aws(..)",
         })
     }
 }
@@ -159,7 +170,11 @@ fn auth(auth: Auth) -> Result<Vec<Setting>> {
             Credential::Header(format!("Basic {}", STANDARD.encode(both)))
         }
         "oauth" => Credential::Header(format!("Bearer {}", credentials.token)),
-        _ => Credential::Aws,
+        _ => Credential::Aws(AwsKey {
+            id: credentials.access_key_id.clone(),
+            secret: credentials.secret_access_key.clone(),
+            region: Some(credentials.aws_region.clone()).filter(|region| !region.is_empty()),
+        }),
     };
     named("domains", auth.domains, |domain| Setting::Domain(domain, credential.clone()))
 }
@@ -259,7 +274,10 @@ mod tests {
             (
                 "auth",
                 r#""domains":["a.test"],"type":"aws","credentials":{"accessKeyID":"k","secretAccessKey":"s"}"#,
-                vec![Setting::Domain(text("a.test"), Credential::Aws)],
+                vec![Setting::Domain(
+                    text("a.test"),
+                    Credential::Aws(AwsKey { id: text("k"), secret: text("s"), region: None }),
+                )],
             ),
             (
                 "dockerAuth",

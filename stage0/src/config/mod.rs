@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 pub(crate) use insecure::InsecureOptions;
-pub(crate) use kinds::Credential;
 use kinds::Setting;
+pub(crate) use kinds::{AwsKey, Credential};
 
 use crate::oci::Basic;
 
@@ -115,7 +115,8 @@ mod tests {
         let header = |text: &str| Some(Credential::Header(text.to_owned()));
         assert_eq!(read.get("basic.test").cloned(), header("Basic Y2k6czNjcmV0"));
         assert_eq!(read.get("oauth.test").cloned(), header("Bearer t0ken"));
-        assert_eq!(read.get("aws.test"), Some(&Credential::Aws));
+        let key = AwsKey { id: "a".to_owned(), secret: "b".to_owned(), region: None };
+        assert_eq!(read.get("aws.test"), Some(&Credential::Aws(key)));
         assert!(!format!("{read:?}").contains("t0ken"));
     }
 

@@ -100,7 +100,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Asks the registry, and asks once more with what it wants to see.
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Reply> {
+    fn get(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Reply> {
         let reply = self.once(path, headers)?;
         if reply.status != 401 {
             return Ok(reply);
@@ -137,7 +137,7 @@ impl<'a> Registry<'a> {
         }
     }
 
-    fn once(&self, path: &str, headers: &[(&str, &str)]) -> Result<Reply> {
+    fn once(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Reply> {
         let state = self.state();
         let url =
             |scheme: &str| format!("{scheme}://{}/v2/{}/{path}", self.name.registry, self.name.repository);
@@ -177,7 +177,7 @@ impl<'a> Registry<'a> {
             _ => self.configured.get(host).filter(|_| url.starts_with("https://")),
         };
         let basic = basic.map(Basic::header);
-        let headers: Vec<(&str, &str)> =
+        let headers: Vec<(&'static str, &str)> =
             basic.as_ref().map(|value| ("Authorization", value.as_str())).into_iter().collect();
         let reply = self.client.get(&url, schemes, &headers).context("get a token")?;
         if matches!(reply.status, 401 | 403) {

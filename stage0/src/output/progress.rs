@@ -38,6 +38,16 @@ impl Progress {
         self.bars.get_or_init(make).as_ref()
     }
 
+    /// Tells something about a download.
+    pub(crate) fn tell(&self, message: &str) {
+        let message = plain(message);
+        match self.bars.get() {
+            _ if self.quiet => {}
+            Some(Some(bars)) => bars.suspend(|| note("image", &message)),
+            _ => note("image", &message),
+        }
+    }
+
     /// Shows how far `reader` is read, of `total` bytes where that is known.
     pub(crate) fn reader<R: Read>(&self, reader: R, what: &str, total: Option<u64>) -> Tracked<R> {
         let what = plain(what);

@@ -34,6 +34,19 @@ pub(super) struct Import<'a> {
     pub(super) check: Option<Check<'a>>,
 }
 
+/// Where its bytes are.
+pub(super) enum Input<'i> {
+    /// In a file of somebody else's.
+    File(File),
+    /// On their way to a file of ours, which has all of them when they have come.
+    Download {
+        /// What comes.
+        body: &'i mut (dyn Read + Send),
+        /// The file.
+        data: &'i Path,
+    },
+}
+
 impl Store {
     /// Imports the image in a file. The same file, unchanged, is not read again.
     pub(crate) fn import_file(&self, path: &Path, verification: Verification<'_>) -> Result<ImageRecord> {
@@ -58,7 +71,7 @@ impl Store {
         }
         let shown = path.display().to_string();
         let import = Import { shown: &shown, check: verification.prepare(&shown)? };
-        self.import(file, &import, &Origin::File(&source))
+        self.import(Input::File(file), &import, &Origin::File(&source))
     }
 
     /// The image that was imported from this file, which has not changed since; verified where it has to be.
@@ -104,36 +117,49 @@ impl Store {
         self.base.join("imagelocks").join(name)
     }
 
-    /// Imports what `input` holds. It is added to the index when all of it is in its place.
+    /// Imports an image. It is added to the index when all of it is in its place.
     pub(super) fn import(
         &self,
-        input: impl Read + Send,
+        input: Input<'_>,
         import: &Import<'_>,
         origin: &Origin<'_>,
     ) -> Result<ImageRecord> {
         let workspace = Workspace::new(&self.base)?;
         let blob = workspace.path().join("blob");
-        match &import.check {
-            None => {
-                let copy = File::create_new(&blob).step("make", &blob)?;
-                self.unpack(&workspace, Tee { input, copy }, import, origin)
-            }
-            // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
-            Some(check) => {
+        let Some(check) = &import.check else {
+            return match input {
+                Input::File(input) => {
+                    let copy = File::create_new(&blob).step("make", &blob)?;
+                    self.unpack(&workspace, Tee { input, copy }, &blob, import, origin)
+                }
+                Input::Download { body, data } => self.unpack(&workspace, body, data, import, origin),
+            };
+        };
+        // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
+        let data = match input {
+            Input::File(input) => {
                 copy(input, &blob, import.shown)?;
-                failpoint!("import-copied");
-                check.verify(&blob, import.shown)?;
-                failpoint!("import-verified");
-                let input = File::open(&blob).step("open", &blob)?;
-                self.unpack(&workspace, input, import, origin)
+                &blob
             }
-        }
+            Input::Download { body, data } => {
+                io::copy(body, &mut io::sink())
+                    .map_err(|source| StoreError::Read { path: import.shown.to_owned(), source })?;
+                data
+            }
+        };
+        failpoint!("import-copied");
+        check.verify(data, import.shown)?;
+        failpoint!("import-verified");
+        let input = File::open(data).step("open", data)?;
+        self.unpack(&workspace, input, data, import, origin)
     }
 
+    /// Unpacks an image; `data` has all of it when `input` is at its end.
     fn unpack(
         &self,
         workspace: &Workspace,
         mut input: impl Read + Send,
+        data: &Path,
         import: &Import<'_>,
         origin: &Origin<'_>,
     ) -> Result<ImageRecord> {
@@ -149,6 +175,10 @@ impl Store {
         // What follows the archive in the file belongs to the file.
         io::copy(&mut input, &mut io::sink()).step("read", path)?;
         failpoint!("import-unpacked");
+        let blob = workspace.path().join("blob");
+        if data != blob {
+            rename(data, &blob)?;
+        }
         let now = now();
         let mut image = ImageRecord {
             name: archive.manifest.name.to_string(),

@@ -7,6 +7,7 @@
 //! cas/tree/<id>/{manifest,image,files,rootfs,rendered}  its files, read-only lower layers of overlays
 //! cas/tree/<id>/{layer,files,rootfs,rendered}         layers of images that are made of them, shared ([`layers`])
 //! cas/tmp/<random>                              work in progress, locked by whoever works on it
+//! cas/partial/<hash>/{data,meta.json}           interrupted downloads ([`crate::http`])
 //! cas/imagelocks/<hash>                         who imports what
 //! cas/treestorelocks/<id>                       who renders what
 //! ```

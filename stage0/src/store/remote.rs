@@ -1,15 +1,18 @@
 //! Importing an image from a URL.
 
+use std::{sync::atomic::Ordering, thread};
+
 use appc::types::ImageId;
+use backon::BackoffBuilder;
 
 use super::{
     ImageRecord, Result, Store, StoreError,
-    import::{Import, seconds_now},
+    import::{Import, Input, seconds_now},
     index::{Origin, Remote},
     verify::Verification,
 };
 use crate::{
-    http::{Answer, Client},
+    http::{Answer, Client, Partial, pauses},
     output::{Progress, note},
 };
 
@@ -22,6 +25,16 @@ pub(crate) enum PullPolicy {
     New,
     /// Whenever the server has a newer one.
     Update,
+}
+
+/// Why an image was not downloaded, which decides what becomes of what there is of it.
+enum Failure {
+    /// It is of no use.
+    Wrong(StoreError),
+    /// The server does not send it.
+    Unanswered(StoreError),
+    /// The connection broke: trying again may help.
+    Interrupted(StoreError),
 }
 
 impl Store {
@@ -50,25 +63,69 @@ impl Store {
             _ => {}
         }
         let import = Import { shown: url, check: verification.prepare(url)? };
-        let etag = known.as_ref().and_then(|(remote, _)| remote.etag.as_deref());
-        let download = match (client.image(url, etag)?, &known) {
-            (Answer::NotModified, Some((_, image))) => return Ok(image.clone()),
-            (Answer::NotModified, None) => {
-                return Err(StoreError::Lookup(format!(
-                    "{url}: the server says that we have it, but we do not"
-                )));
+        let known = known.map(|(remote, image)| (remote.etag, image));
+        let mut partial = Partial::open(&self.base, url)?;
+        let mut pauses = pauses().build();
+        loop {
+            match self.download(url, client, known.as_ref(), &mut partial, &import, progress) {
+                Ok(image) => return Ok(image),
+                Err(Failure::Wrong(error)) => return Err(error),
+                Err(Failure::Unanswered(error)) => {
+                    partial.keep();
+                    return Err(error);
+                }
+                Err(Failure::Interrupted(error)) => {
+                    let Some(pause) = pauses.next() else {
+                        partial.keep();
+                        return Err(error);
+                    };
+                    progress.tell(&format!("{error}; trying again"));
+                    thread::sleep(pause);
+                }
             }
-            (Answer::Image(download), _) => download,
+        }
+    }
+
+    /// Downloads what is not in `partial` of the image at a URL, and imports it.
+    fn download(
+        &self,
+        url: &str,
+        client: Client<'_>,
+        known: Option<&(Option<String>, ImageRecord)>,
+        partial: &mut Partial,
+        import: &Import<'_>,
+        progress: &Progress,
+    ) -> std::result::Result<ImageRecord, Failure> {
+        let etag = known.and_then(|(etag, _)| etag.as_deref());
+        let download = match (client.image(url, etag, partial), known) {
+            (Ok(Answer::NotModified), Some((_, image))) => return Ok(image.clone()),
+            (Ok(Answer::NotModified), None) => {
+                let text = format!("{url}: the server says that we have it, but we do not");
+                return Err(Failure::Wrong(StoreError::Lookup(text)));
+            }
+            (Ok(Answer::Image(download)), _) => download,
+            // It was tried often enough. What came before can be continued by the next command.
+            (Err(error), _) => return Err(Failure::Unanswered(error.into())),
         };
         let remote = Remote {
             url: url.to_owned(),
             etag: download.etag,
             max_age: download.max_age,
             time: seconds_now(),
-            verified: verification.is_needed(),
+            verified: import.check.is_some(),
         };
-        let body = progress.reader(download.body, url, download.length);
-        self.import(body, &import, &Origin::Remote(&remote))
+        let data = partial.data();
+        if download.continued > 0 {
+            progress.tell(&format!("continuing after {} bytes: {url}", download.continued));
+        }
+        let mut body = progress.reader(download.body, url, download.length);
+        let input = Input::Download { body: &mut body, data: &data };
+        self.import(input, import, &Origin::Remote(&remote)).map_err(|error| {
+            match download.interrupted.load(Ordering::Relaxed) {
+                true => Failure::Interrupted(error),
+                false => Failure::Wrong(error),
+            }
+        })
     }
 
     /// What was downloaded from a URL, where the store still has the image.

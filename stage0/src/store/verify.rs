@@ -12,10 +12,12 @@ use appc::{
     types::ImageName,
 };
 
+use rkt_pod::message::plain;
+
 use super::{Result, StoreError};
 use crate::{
     files::Step,
-    http::{Client, Schemes},
+    http::{Client, Document},
     output::note,
     trust::{Keystore, Signature, TrustError},
 };
@@ -71,7 +73,8 @@ impl<'a> Verification<'a> {
 #[derive(Debug)]
 pub(super) struct Check<'a> {
     signed: Signed<'a>,
-    signature: Signature,
+    /// None where the server gives it only after the image.
+    signature: Option<Signature>,
 }
 
 /// Where the signature of an image is that is in this file, or at the URL with this path.
@@ -82,26 +85,44 @@ pub(crate) fn signature_beside(image: &str) -> String {
 impl<'a> Signed<'a> {
     fn prepare(&self, shown: &str) -> Result<Check<'a>> {
         let untrusted = |source: TrustError| StoreError::Untrusted { path: shown.to_owned(), source };
-        let (place, bytes) = match self.signature {
-            SignatureFrom::File(path) => (path.display().to_string(), read(path).map_err(Into::into)),
-            SignatureFrom::Url(url, client) => {
-                let bytes = client.document(url, Schemes::All, MAX_SIGNATURE);
-                (url.to_owned(), bytes.map_err(Into::into))
-            }
-        };
-        let bytes = bytes.map_err(|source| StoreError::Unsigned {
-            path: shown.to_owned(),
-            signature: place.clone(),
-            source,
-        })?;
-        let signature = Signature::read(&bytes, &place).map_err(untrusted)?;
-        if let Some(name) = self.name {
+        let signature = self.get(shown)?;
+        if signature.is_none() {
+            note("image", "server requested deferring the signature download");
+        }
+        if let (Some(signature), Some(name)) = (&signature, self.name) {
             // Who is not trusted need not be asked for the image.
             let name = name.name.as_str();
             let keys = self.keystore.keys(name).map_err(untrusted)?;
             signature.check_issuer(&keys, name).map_err(untrusted)?;
         }
         Ok(Check { signed: *self, signature })
+    }
+
+    /// Gets the signature, unless the server gives it only later.
+    fn get(&self, shown: &str) -> Result<Option<Signature>> {
+        let (place, bytes) = match self.signature {
+            SignatureFrom::File(path) => {
+                (path.display().to_string(), read(path).map(Document::Whole).map_err(Into::into))
+            }
+            SignatureFrom::Url(url, client) => {
+                (plain(url), client.signature(url, MAX_SIGNATURE).map_err(Into::into))
+            }
+        };
+        match bytes {
+            Ok(Document::Whole(bytes)) => Signature::read(&bytes, &place)
+                .map(Some)
+                .map_err(|source| StoreError::Untrusted { path: shown.to_owned(), source }),
+            Ok(Document::Deferred) => Ok(None),
+            Err(source) => Err(StoreError::Unsigned { path: shown.to_owned(), signature: place, source }),
+        }
+    }
+
+    /// Gets the signature that the server gives after the image.
+    fn get_deferred(&self, shown: &str) -> Result<Signature> {
+        self.get(shown)?.ok_or_else(|| StoreError::Other {
+            path: shown.to_owned(),
+            reason: "the server defers its signature (HTTP status code 202) even after the image".to_owned(),
+        })
     }
 }
 
@@ -127,7 +148,15 @@ impl Check<'_> {
         self.check_name(&manifest, shown)?;
         let name = manifest.name.as_str();
         let keys = self.signed.keystore.keys(name).map_err(untrusted)?;
-        let verified = self.signature.verify(&keys, name, open()?).map_err(untrusted)?;
+        let deferred;
+        let signature = match &self.signature {
+            Some(signature) => signature,
+            None => {
+                deferred = self.signed.get_deferred(shown)?;
+                &deferred
+            }
+        };
+        let verified = signature.verify(&keys, name, open()?).map_err(untrusted)?;
         note("image", &format!("signature verified:\n  {}", verified.identities.join("\n  ")));
         Ok(())
     }
