@@ -435,3 +435,28 @@ fn an_image_is_discovered_verified_and_run_by_its_name() {
     }
     inside_with("strange.pem", "--insecure-options=image,tls", &["fetch", &url]).success();
 }
+
+#[test]
+fn case_32_killed_while_an_image_is_verified() {
+    if !cfg!(debug_assertions) {
+        // Only debug builds can be killed at a step.
+        return;
+    }
+    let rkt = Rkt::new();
+    let gpg = Gpg::new(&rkt, "gpg");
+    let key = gpg.key("ed25519");
+    let image = rkt.image("killed", |image| image.sh("echo ran"));
+    gpg.sign(&image, &[]);
+    trust(&rkt, "test.invalid/killed", &key).success();
+    for step in ["import-copied", "import-verified"] {
+        let mut command = rkt.command(args!["--insecure-options=none", "fetch", &image]);
+        let end = run(command.env("RKT_FAILPOINT", step));
+        assert_eq!(end.status, 128 + 9, "{step}: it was not killed\n{end:?}");
+        rkt.rkt(["image", "list", "--no-legend"]).success().stdout_is("\n");
+        fetch(&rkt, &image).success();
+        rkt.run_pod(args!["--insecure-options=none", &image]).success().stdout_is("ran\n");
+        assert_eq!(fs::read_dir(rkt.data().join("cas/tmp")).unwrap().count(), 0, "{step}");
+        rkt.rkt(["gc", "--grace-period=0s"]).success();
+        rkt.rkt(["image", "rm", "test.invalid/killed"]).success();
+    }
+}

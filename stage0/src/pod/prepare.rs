@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use appc::schema::PodManifest;
 use rkt_pod::{PodDir, layout};
 use rustix::{
@@ -30,14 +30,7 @@ pub(crate) struct AppImage {
 impl AppImage {
     /// Looks an image up, and renders its tree where that is missing.
     pub(crate) fn new(store: &Store, record: ImageRecord) -> Result<AppImage> {
-        let found = store.manifest_bytes(&record).and_then(|manifest| Ok((manifest, store.tree(&record)?)));
-        match found {
-            Ok((manifest, tree)) => Ok(AppImage { manifest, tree, record }),
-            Err(_) if !store.has(&record) => {
-                bail!("no image {} in the store: it was removed just now", record.display_name())
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(AppImage { manifest: store.manifest_bytes(&record)?, tree: store.tree(&record)?, record })
     }
 }
 

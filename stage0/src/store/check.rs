@@ -27,15 +27,19 @@ impl Store {
     /// Reads all of an image's trees and compares them with what was recorded. `report` is told the first difference. A
     /// tree that differs is made anew, unless a pod runs on it or is about to: nothing is ever changed below a pod.
     pub(crate) fn verify(&self, image: &ImageRecord, report: &mut dyn FnMut(&str)) -> Result<Checked> {
+        self.unless_removed(image, self.verify_trees(image, report))
+    }
+
+    fn verify_trees(&self, image: &ImageRecord, report: &mut dyn FnMut(&str)) -> Result<Checked> {
         let is_layered = !self.index.layers(image.id.as_str())?.is_empty();
         let names = self.tree_names(image)?;
         if !names.iter().any(|name| self.is_rendered_tree(name)) {
             return Ok(Checked::NotRendered);
         }
         for name in &names {
-            let preparing = self.preparing()?;
+            let reading = self.reading()?;
             let Some(difference) = self.difference(name)? else { continue };
-            drop(preparing);
+            drop(reading);
             if is_layered {
                 report(&format!("{difference} (tree {name})"));
                 return self.give_up_layer(image, name);

@@ -56,7 +56,7 @@ impl Store {
     ) -> Result<()> {
         let made = Beside::new(place)?;
         // The tree stays while it is copied.
-        let _preparing = self.preparing()?;
+        let _reading = self.reading()?;
         let tree = self.tree(image)?;
         let root = made.root(given)?;
         let mut damaged = None;
@@ -89,7 +89,7 @@ impl Store {
     pub(crate) fn give_extracted(&self, image: &ImageRecord, given: Given, place: Place<'_>) -> Result<()> {
         let made = Beside::new(place)?;
         let root = made.root(given)?;
-        let _preparing = self.preparing()?;
+        let _reading = self.reading()?;
         if !self.index.layers(image.id.as_str())?.is_empty() {
             self.tree(image)?.copy(&root)?;
             return self.finish(image, &made, given);
@@ -138,7 +138,7 @@ impl Store {
             )));
         }
         let made = Beside::new(place)?;
-        let _preparing = self.preparing()?;
+        let _reading = self.reading()?;
         let blob = self.blob_path(&image.key());
         let input = File::open(&blob).step("open", &blob)?;
         let path = made.path().join("image");
@@ -209,6 +209,11 @@ impl<'a> Beside<'a> {
             // Somebody who sweeps may have been here before our lock.
             match Lock::try_now(&path, Kind::Exclusive) {
                 Ok(Some(lock)) if path.exists() => return Ok(Beside { place, path, _lock: lock }),
+                Err(error) if path.exists() => {
+                    // Removing a tree could take what we lack now.
+                    fs::remove_dir(&path).step("remove", &path)?;
+                    return Err(StoreError::Lookup(error.to_string()));
+                }
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::ErrorKind,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -116,7 +117,8 @@ impl Index {
         if !path.exists() {
             create(base, &path)?;
         }
-        let connection = connect(&path, OpenFlags::empty());
+        let connection =
+            if is_read_only(&path) { connect_to_fixed(&path) } else { connect(&path, OpenFlags::empty()) };
         let index = Index { connection: connection.map_err(|error| wrap(&path, error))?, path };
         match index.version()? {
             VERSION => Ok(index),
@@ -293,6 +295,29 @@ fn connect(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     Ok(connection)
+}
+
+/// Whether nobody can write to what is on this file system.
+pub(super) fn is_read_only(path: &Path) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+    rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Opens an index that cannot be written. SQLite would want to make a file beside it even to read, unless it is told that
+/// nobody changes anything.
+fn connect_to_fixed(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' => uri.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
 }
 
 /// Makes an empty index elsewhere and links it into place, so that nobody ever sees half of one. SQLite could not do that

@@ -13,7 +13,7 @@ use rkt_pod::{
     lock::{Kind, Lock},
 };
 
-use super::{Result, Store, StoreError, workspace::make};
+use super::{Result, Store, StoreError, index::is_read_only, workspace::make};
 
 /// That nobody else puts anything into the store, or makes a pod.
 #[derive(Debug)]
@@ -32,6 +32,11 @@ impl Store {
     pub(crate) fn preparing(&self) -> Result<Lock> {
         let path = self.data.join(layout::LOCKS).join(layout::PREPARE_LOCK);
         wait(&path, Kind::Shared)
+    }
+
+    /// Held by who reads what should stay meanwhile. From a file system that nobody can write to, nothing vanishes.
+    pub(super) fn reading(&self) -> Result<Option<Lock>> {
+        if is_read_only(&self.base) { Ok(None) } else { self.preparing().map(Some) }
     }
 
     /// Held by who removes.

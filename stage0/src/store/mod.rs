@@ -237,10 +237,16 @@ impl Store {
         Ok(None)
     }
 
-    /// Whether the store still has an image that it had.
-    pub(crate) fn has(&self, image: &ImageRecord) -> bool {
-        let known = self.index.by_id(image.id.as_str());
-        known.is_ok_and(|known| known.is_some_and(|known| self.is_whole(&known)))
+    /// What came of work on an image that was in the store. Where it has been removed meanwhile, that is why it failed.
+    fn unless_removed<T>(&self, image: &ImageRecord, result: Result<T>) -> Result<T> {
+        match result {
+            // Who removes it begins with the index.
+            Err(_) if matches!(self.index.by_id(image.id.as_str()), Ok(None)) => {
+                let name = image.display_name();
+                Err(StoreError::Lookup(format!("no image {name} in the store: it was removed just now")))
+            }
+            other => other,
+        }
     }
 
     /// Whether the disk has what the index says.
@@ -259,7 +265,7 @@ impl Store {
     pub(crate) fn manifest_bytes(&self, image: &ImageRecord) -> Result<Vec<u8>> {
         use crate::files::Step;
         let path = self.manifest_path(&image.key());
-        Ok(fs::read(&path).step("read", &path)?)
+        self.unless_removed(image, fs::read(&path).step("read", &path).map_err(Into::into))
     }
 
     /// The image's manifest.

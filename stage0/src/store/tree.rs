@@ -107,6 +107,10 @@ impl Store {
 
     /// The image's tree, rendered where it is missing. Many who need it at once have it rendered once.
     pub(crate) fn tree(&self, image: &ImageRecord) -> Result<Tree> {
+        self.unless_removed(image, self.find_tree(image))
+    }
+
+    fn find_tree(&self, image: &ImageRecord) -> Result<Tree> {
         let alone = id_of(image);
         let path = self.tree_path(&alone);
         // Most images depend on nothing, and are rendered when they are imported.

@@ -8,7 +8,7 @@ use std::{
 
 use rkt_pod::lock::{Kind, Lock};
 
-use super::Result;
+use super::{Result, StoreError};
 use crate::files::{Step, remove_tree};
 
 /// A directory of our own below `tmp`, locked as long as we live. It is removed when this is dropped; if we die before,
@@ -31,6 +31,11 @@ impl Workspace {
             // Somebody who sweeps may have been here before our lock.
             match Lock::try_now(&path, Kind::Exclusive) {
                 Ok(Some(lock)) if path.exists() => return Ok(Workspace { path, _lock: lock }),
+                Err(error) if path.exists() => {
+                    // Removing a tree could take what we lack now.
+                    fs::remove_dir(&path).step("remove", &path)?;
+                    return Err(StoreError::Lookup(error.to_string()));
+                }
                 _ => {}
             }
         }

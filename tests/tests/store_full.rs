@@ -1,0 +1,177 @@
+//! A store on a disk that is full, that cannot be written, or of a newer version; a process that may not have enough.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use rkt_tests::{Outcome, Rkt, args, run};
+use rusqlite::Connection;
+
+/// A mount namespace in which a script has mounted something. It ends with its only process.
+struct Namespace(Child);
+
+impl Namespace {
+    fn new(script: &str, arguments: &[&Path]) -> Namespace {
+        let script = format!("set -e; {script}; echo ready; exec sleep 600");
+        let mut command = Command::new("unshare");
+        command.args(["-m", "--propagation=private", "sh", "-c", &script, "sh"]).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Namespace(child)
+    }
+
+    /// Runs a command in it.
+    #[track_caller]
+    fn run(&self, command: &Command) -> Outcome {
+        let pid = self.0.id().to_string();
+        let mut inside = Command::new("nsenter");
+        inside.args(["--target", &pid, "--mount", "--"]).arg(command.get_program()).args(command.get_args());
+        run(&mut inside)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Bytes that no compression makes smaller.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length / 8).flat_map(|_| next()).collect()
+}
+
+fn one_line(end: &Outcome) {
+    assert_eq!(end.stderr.lines().count(), 1, "{end:?}");
+}
+
+#[test]
+fn case_33_a_full_disk_is_named_and_what_was_there_stays() {
+    let rkt = Rkt::new();
+    let small = rkt.image("small", |image| image.sh("echo ran"));
+    let big = rkt.image("big", |image| image.file("noise", noise(24 << 20), 0o644));
+    let place = rkt.files().join("full");
+    fs::create_dir(&place).unwrap();
+    let space = Namespace::new("mount -t tmpfs -o size=32m none \"$1\"", &[&place]);
+    let dir = OsString::from(format!("--dir={}", place.display()));
+    let rkt_there = |args: &[OsString]| {
+        let all: Vec<OsString> = std::iter::once(dir.clone()).chain(args.iter().cloned()).collect();
+        space.run(&rkt.command(all))
+    };
+    let used = || {
+        let mut count = Command::new("du");
+        count.args(["-c", "-s", "--inodes"]);
+        count.args(["blob", "imageManifest", "tree", "tmp"].map(|name| place.join("cas").join(name)));
+        space.run(&count).success().lines().pop().unwrap().to_owned()
+    };
+    rkt_there(&args!["fetch", &small]).success();
+    rkt_there(&rkt.run_args(args![&small])).success().stdout_is("ran\n");
+    let before = used();
+    for _ in 0..2 {
+        let end = rkt_there(&args!["fetch", &big]).refused(&["image", "big.aci", "No space left on device"]);
+        one_line(&end);
+        assert_eq!(used(), before);
+    }
+    rkt_there(&rkt.run_args(args!["test.invalid/small"])).success().stdout_is("ran\n");
+    rkt_there(&args!["image", "verify", "test.invalid/small"]).success();
+    rkt_there(&args!["image", "render", "test.invalid/small", place.join("out")]).success();
+    rkt_there(&args!["gc", "--grace-period=0s"]).success();
+}
+
+#[test]
+fn case_33_a_read_only_store_can_be_read_and_nothing_else() {
+    let rkt = Rkt::new();
+    let image = rkt.image("fixed", |image| image.sh("echo ran"));
+    let other = rkt.image("other", |image| image);
+    let id = rkt.rkt(args!["fetch", "--full", &image]).success().stdout.trim().to_owned();
+    let data = rkt.data();
+    let space = Namespace::new("mount --bind \"$1\" \"$1\"; mount -o remount,bind,ro \"$1\"", &[&data]);
+    let list = space.run(&rkt.command(["image", "list", "--no-legend", "--full"])).success();
+    list.stdout_has(&id);
+    space.run(&rkt.command(["image", "cat-manifest", &id])).success().stdout_has("test.invalid/fixed");
+    let out = rkt.files().join("out.aci");
+    space.run(&rkt.command(args!["image", "export", &id, &out])).success();
+    for args in [args!["fetch", &other].to_vec(), rkt.run_args([&id]), args!["image", "rm", &id].to_vec()] {
+        let end = space.run(&rkt.command(&args)).refused(&["ead-only"]);
+        one_line(&end);
+    }
+    drop(space);
+    rkt.run_pod([&id]).success().stdout_is("ran\n");
+}
+
+#[test]
+fn case_33_too_few_descriptors_or_too_little_memory_end_in_one_line() {
+    let rkt = Rkt::new();
+    let image = rkt.image("some", |image| image.sh("echo ran").file("noise", noise(4 << 20), 0o644));
+    rkt.rkt(["image", "list"]).success();
+    let limited = |limit: &str| {
+        let mut words = vec![OsString::from("-c"), format!("ulimit {limit}; exec \"$0\" \"$@\"").into()];
+        let command = rkt.command(args!["fetch", &image]);
+        words.push(command.get_program().to_owned());
+        words.extend(command.get_args().map(ToOwned::to_owned));
+        run(Command::new("sh").args(words).env("RUST_BACKTRACE", "0").arg0("sh"))
+    };
+    let end = limited("-n 9").refused(&["oo many open files"]);
+    one_line(&end);
+    let left = |rkt: &Rkt| -> Vec<PathBuf> {
+        let entries = fs::read_dir(rkt.data().join("cas/tmp")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    assert_eq!(left(&rkt), Vec::<PathBuf>::new());
+    let mut refused = 0;
+    for kilobytes in (18_000..40_000).step_by(4000) {
+        let end = limited(&format!("-v {kilobytes}"));
+        if end.status != 0 {
+            refused += 1;
+            assert!(!end.stderr.contains("panicked"), "{end:?}");
+            one_line(&end);
+        }
+        rkt.rkt(["image", "gc", "--grace-period=0s"]).success();
+        assert_eq!(left(&rkt), Vec::<PathBuf>::new());
+    }
+    assert!(refused > 0, "nothing was too little");
+    rkt.run_pod(args![&image]).success().stdout_is("ran\n");
+    assert_eq!(left(&rkt), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn case_32_a_store_of_a_newer_version_is_left_alone() {
+    let rkt = Rkt::new();
+    let image = rkt.image("newer", |image| image);
+    rkt.rkt(args!["fetch", &image]).success();
+    let path = rkt.data().join("cas/db/index.sqlite3");
+    let set = |version: i64| {
+        let index = Connection::open(&path).unwrap();
+        let before: i64 = index.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        index.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+        before
+    };
+    let ours = set(99);
+    for args in [
+        args!["fetch", &image].to_vec(),
+        args!["image", "list"].to_vec(),
+        args!["image", "gc", "--grace-period=0s"].to_vec(),
+        args!["image", "rm", "test.invalid/newer"].to_vec(),
+    ] {
+        rkt.rkt(&args).refused(&["version 99", "use the rkt that made it"]);
+    }
+    assert_eq!(set(ours), 99);
+    rkt.rkt(["image", "list", "--no-legend"]).success().stdout_has("test.invalid/newer");
+    rkt.rkt(["image", "verify", "test.invalid/newer"]).success();
+}
