@@ -4,6 +4,7 @@ mod commands;
 mod config;
 mod fetch;
 mod http;
+mod keys;
 mod oci;
 mod output;
 mod pod;

@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Signature of the image, where it is not beside it
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
+    /// File with the passphrase of encrypted images in its first line
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// When to fetch what the store may have: never, new or update
     #[arg(long, value_name = "POLICY", default_value = "update")]
     pull_policy: PullPolicy,
@@ -33,7 +36,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         bail!("--signature is for one image, but there are {}", args.images.len());
     }
     let store = Store::open(&global.dir)?;
-    let fetcher = global.fetcher(&store, args.pull_policy);
+    let fetcher = global.fetcher(&store, args.pull_policy, args.passphrase_file.as_deref())?;
     let mut text = String::new();
     for image in &args.images {
         let record = fetcher.fetch(&Reference::read(image)?, args.signature.as_deref())?;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha512};
 use super::{
     ImageRecord, Result, Store, StoreError,
     index::{Origin, Source},
+    sealed::{Image, Keys},
     tree,
     unpack::Unpacker,
     verify::{Check, Verification, copy},
@@ -32,11 +33,18 @@ pub(super) struct Import<'a> {
     pub(super) shown: &'a str,
     /// What it is checked with, if it is.
     pub(super) check: Option<Check<'a>>,
+    /// What opens it, if it is encrypted.
+    pub(super) keys: Keys<'a>,
 }
 
 impl Store {
     /// Imports the image in a file. The same file, unchanged, is not read again.
-    pub(crate) fn import_file(&self, path: &Path, verification: Verification<'_>) -> Result<ImageRecord> {
+    pub(crate) fn import_file(
+        &self,
+        path: &Path,
+        verification: Verification<'_>,
+        keys: Keys<'_>,
+    ) -> Result<ImageRecord> {
         let shown = path.display().to_string();
         let path = std::path::absolute(path).step("find", path)?;
         // Opening a pipe would wait for a writer.
@@ -57,7 +65,7 @@ impl Store {
             return Ok(image);
         }
         let shown = path.display().to_string();
-        let import = Import { shown: &shown, check: verification.prepare(&shown)? };
+        let import = Import { shown: &shown, check: verification.prepare(&shown)?, keys };
         self.import(file, &import, &Origin::File(&source))
     }
 
@@ -118,15 +126,23 @@ impl Store {
         let blob = workspace.path().join("blob");
         match &import.check {
             None => {
-                let copy = File::create_new(&blob).step("make", &blob)?;
-                self.unpack(&workspace, Tee { input, copy }, import, origin)
+                let image = Image::open(input, &import.keys, import.shown)?;
+                let copy = Some(File::create_new(&blob).step("make", &blob)?);
+                self.unpack(&workspace, Tee { image, copy }, import, origin)
             }
             // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
             Some(check) => {
                 copy(input, &blob, import.shown)?;
-                check.verify(&blob, import.shown)?;
+                check.verify(&blob, import.shown, &import.keys)?;
                 let input = File::open(&blob).step("open", &blob)?;
-                self.unpack(&workspace, input, import, origin)
+                let image = Image::open(input, &import.keys, import.shown)?;
+                let mut copy = None;
+                if image.is_encrypted() {
+                    // It is kept as it is inside, and needs no passphrase any more.
+                    fs::remove_file(&blob).step("remove", &blob)?;
+                    copy = Some(File::create_new(&blob).step("make", &blob)?);
+                }
+                self.unpack(&workspace, Tee { image, copy }, import, origin)
             }
         }
     }
@@ -134,7 +150,7 @@ impl Store {
     fn unpack(
         &self,
         workspace: &Workspace,
-        mut input: impl Read + Send,
+        mut input: Tee<'_>,
         import: &Import<'_>,
         origin: &Origin<'_>,
     ) -> Result<ImageRecord> {
@@ -146,9 +162,13 @@ impl Store {
             Some(unpacker) => unpacker.add(entry, content),
             None => io::copy(content, &mut io::sink()).map(drop).step("read", &entry.path),
         });
-        let archive = read.map_err(|error| StoreError::of_read(path, error))?;
+        let archive = match read {
+            Ok(archive) => archive,
+            Err(error) => return Err(input.image.blame(StoreError::of_read(path, error), import.shown)),
+        };
         // What follows the archive in the file belongs to the file.
-        io::copy(&mut input, &mut io::sink()).step("read", path)?;
+        io::copy(&mut input, &mut io::sink()).map_err(|error| StoreError::of_io(import.shown, error))?;
+        input.image.check_name(archive.manifest.name.as_str(), import.shown)?;
         let now = now();
         let mut image = ImageRecord {
             name: archive.manifest.name.to_string(),
@@ -240,16 +260,18 @@ fn source_of(data: &Metadata, path: &Path, prefix: &str, verified: bool) -> Sour
     }
 }
 
-/// Copies what is read through it.
-struct Tee<R> {
-    input: R,
-    copy: File,
+/// Copies what is read through it, if that is wanted.
+struct Tee<'a> {
+    image: Image<'a>,
+    copy: Option<File>,
 }
 
-impl<R: Read> Read for Tee<R> {
+impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.input.read(buffer)?;
-        self.copy.write_all(&buffer[..length])?;
+        let length = self.image.read(buffer)?;
+        if let Some(copy) = &mut self.copy {
+            copy.write_all(&buffer[..length])?;
+        }
         Ok(length)
     }
 }

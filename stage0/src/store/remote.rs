@@ -6,6 +6,7 @@ use super::{
     ImageRecord, Result, Store, StoreError,
     import::{Import, seconds_now},
     index::{Origin, Remote},
+    sealed::Keys,
     verify::Verification,
 };
 use crate::{
@@ -32,6 +33,7 @@ impl Store {
         client: Client<'_>,
         policy: PullPolicy,
         verification: Verification<'_>,
+        keys: Keys<'_>,
     ) -> Result<ImageRecord> {
         let _lock = if policy == PullPolicy::Never { None } else { Some(self.lock(url)?) };
         let known = self.downloaded(url, verification.is_needed())?;
@@ -48,7 +50,7 @@ impl Store {
             }
             _ => {}
         }
-        let import = Import { shown: url, check: verification.prepare(url)? };
+        let import = Import { shown: url, check: verification.prepare(url)?, keys };
         let etag = known.as_ref().and_then(|(remote, _)| remote.etag.as_deref());
         let download = match (client.image(url, etag)?, &known) {
             (Answer::NotModified, Some((_, image))) => return Ok(image.clone()),

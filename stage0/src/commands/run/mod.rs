@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// Who starts and watches the apps: auto, systemd or direct
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = supervisor)]
     supervisor: Supervisor,
+    /// File with the passphrase of encrypted images in its first line
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// When to fetch what the store may have: never, new or update
     #[arg(long, value_name = "POLICY", default_value = "new")]
     pull_policy: PullPolicy,
@@ -227,6 +230,7 @@ fn check(args: &Args, mounts: &[Mount], apps: &[AppOptions]) -> Result<()> {
             || !args.volume.is_empty()
             || args.inherit_env
             || args.pull_policy != PullPolicy::New
+            || args.passphrase_file.is_some()
             || !args.set_env.is_empty()
             || !args.set_env_file.is_empty();
         if others {
@@ -302,7 +306,7 @@ fn from_images(
     mounts: Vec<Mount>,
     apps: &[AppOptions],
 ) -> Result<(PodManifest, Vec<AppImage>)> {
-    let fetcher = global.fetcher(store, args.pull_policy);
+    let fetcher = global.fetcher(store, args.pull_policy, args.passphrase_file.as_deref())?;
     let mut images = Vec::new();
     for app in apps {
         let signature = app.signature.as_deref().map(Path::new);
