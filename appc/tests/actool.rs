@@ -305,7 +305,7 @@ fn validate_goes_on_after_bad_content_but_not_after_a_bad_file() {
     for (file, want) in [
         ("none", "none: unable to access: No such file or directory\n"),
         ("odd", "odd: unable to detect filetype (try --type)\n"),
-        ("secret.aci", "secret.aci: is an encrypted image, whose content cannot be seen\n"),
+        ("secret.aci", "secret.aci: is encrypted (OpenPGP); decrypt it first, as with gpg --decrypt\n"),
     ] {
         assert_eq!(layout.actool(&["validate", file, "bad"]), (1, String::new(), want.to_owned()));
     }

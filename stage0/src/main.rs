@@ -5,6 +5,7 @@ mod config;
 mod failpoint;
 mod fetch;
 mod http;
+mod keys;
 mod oci;
 mod output;
 mod pod;

@@ -68,8 +68,7 @@ pub fn sniff(head: &[u8]) -> FileKind {
     if head.get(257..262) == Some(b"ustar") {
         return FileKind::Archive(None);
     }
-    // A symmetric-key session key packet (tag 3), in the old or the new format, or armour.
-    if matches!(head.first(), Some(0x8c | 0xc3)) || head.starts_with(b"-----BEGIN PGP MESSAGE") {
+    if is_encrypted(head) {
         return FileKind::OpenPgp;
     }
     let end = match std::str::from_utf8(head) {
@@ -80,6 +79,26 @@ pub fn sniff(head: &[u8]) -> FileKind {
     };
     let is_text = |byte: &u8| *byte >= 0x20 || matches!(byte, b'\n' | b'\r' | b'\t' | 0x0c | 0x1b);
     if end > 0 && head[..end].iter().all(is_text) { FileKind::Text } else { FileKind::Unknown }
+}
+
+/// Whether this is the beginning of an encrypted OpenPGP message: armour, or a packet with a session key, encrypted with a
+/// passphrase (tag 3) or to a public key (tag 1), in the old or the new format, of a version that there is.
+fn is_encrypted(head: &[u8]) -> bool {
+    if head.starts_with(b"-----BEGIN PGP MESSAGE") {
+        return true;
+    }
+    let (symmetric, body) = match head {
+        [first @ (0x84 | 0x8c), _, body @ ..]
+        | [first @ (0x85 | 0x8d), _, _, body @ ..]
+        | [first @ (0xc1 | 0xc3), ..=191, body @ ..]
+        | [first @ (0xc1 | 0xc3), 192..=223, _, body @ ..] => (matches!(first, 0x8c | 0x8d | 0xc3), body),
+        _ => return false,
+    };
+    match body.first() {
+        Some(4..=6) => symmetric,
+        Some(3) => !symmetric,
+        _ => false,
+    }
 }
 
 /// Memory that decompressing xz may take, in bytes: the strongest preset needs 65 MiB, a hostile header may ask for 4 GiB.
@@ -216,6 +235,15 @@ mod tests {
             (b"\x28\xb5\x2f\xfd\0", FileKind::Archive(Compression::Zstd)),
             (&tar, FileKind::Archive(Compression::None)),
             (b"\x8c\x0d\x04\x09", FileKind::OpenPgp),
+            (b"\xc3\x2e\x04\x09", FileKind::OpenPgp),
+            (b"\xc3\x3d\x06\x1a", FileKind::OpenPgp),
+            (b"\x84\x5e\x03", FileKind::OpenPgp),
+            (b"\x85\x01\x0c\x03", FileKind::OpenPgp),
+            (b"\xc1\xc0\x4c\x03", FileKind::OpenPgp),
+            (b"-----BEGIN PGP MESSAGE-----\n", FileKind::OpenPgp),
+            (b"-----BEGIN PGP SIGNATURE-----\n", FileKind::Text),
+            (b"\x8c\x0d\x03\x09", FileKind::Unknown),
+            (b"\x8c", FileKind::Unknown),
             (b"{\"acKind\": \"x\"}\n", FileKind::Text),
             ("grün, abgeschnitten \u{fc}".as_bytes(), FileKind::Text),
             (b"", FileKind::Unknown),

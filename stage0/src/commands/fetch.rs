@@ -1,6 +1,6 @@
 //! `rkt fetch`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     quiet: bool,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// File with the passphrase of encrypted images in its first line
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Images: files, URLs, names
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
@@ -36,7 +39,8 @@ pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) ->
     let images = super::run::images(matches.context("no arguments")?)?;
     let store = Store::open(&global.dir)?;
     let progress = Progress::new(args.quiet);
-    let fetcher = global.fetcher(&store, args.policy.get(PullPolicy::Update)?, &progress);
+    let policy = args.policy.get(PullPolicy::Update)?;
+    let fetcher = global.fetcher(&store, policy, args.passphrase_file.as_deref(), &progress)?;
     let mut text = String::new();
     for image in &images {
         let signature = image.signature.as_deref().map(Path::new);

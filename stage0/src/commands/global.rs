@@ -1,12 +1,16 @@
 //! Options of every command.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
 use crate::{
     config::{Configuration, Credential, InsecureOptions},
     fetch::Fetcher,
+    keys::ImageKeys,
     oci::Basic,
     output::Progress,
     store::{PullPolicy, Store},
@@ -59,6 +63,8 @@ pub(crate) struct Global {
     pub(crate) credentials: BTreeMap<String, Credential>,
     /// What registries want to see.
     pub(crate) registries: BTreeMap<String, Basic>,
+    /// Files with passphrases of encrypted images, by the prefixes of their names.
+    pub(crate) image_keys: BTreeMap<String, PathBuf>,
 }
 
 impl Global {
@@ -70,7 +76,7 @@ impl Global {
                 .into_iter()
                 .flatten()
                 .collect();
-        let Configuration { data, credentials, registries } = Configuration::read(&layers)?;
+        let Configuration { data, credentials, registries, image_keys } = Configuration::read(&layers)?;
         let dir = args.dir.or(data).unwrap_or_else(|| rkt_pod::layout::DATA_DIR.into());
         // A directory that is not there yet is used as it was given.
         let dir = std::fs::canonicalize(&dir)
@@ -85,28 +91,31 @@ impl Global {
             trust_keys_from_https: args.trust_keys_from_https,
             credentials,
             registries,
+            image_keys,
         })
     }
 }
 
 impl Global {
-    /// Fetches images into `store`.
+    /// Fetches images into `store`. The passphrase of those that are encrypted is in a file, or configured.
     pub(crate) fn fetcher<'a>(
         &'a self,
         store: &'a Store,
         policy: PullPolicy,
+        passphrase_file: Option<&Path>,
         progress: &'a Progress,
-    ) -> Fetcher<'a> {
-        Fetcher {
+    ) -> Result<Fetcher<'a>> {
+        Ok(Fetcher {
             store,
             keystore: &self.keystore,
             insecure: self.insecure,
             trust_keys_from_https: self.trust_keys_from_https,
             credentials: &self.credentials,
             registries: &self.registries,
+            keys: ImageKeys::new(&self.image_keys).with(passphrase_file).context("--passphrase-file")?,
             policy,
             progress,
-        }
+        })
     }
 }
 

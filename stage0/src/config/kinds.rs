@@ -1,9 +1,13 @@
 //! The kinds of configuration files: what each may say. Every file is checked, whatever command reads it, so that a
 //! mistake is told when it is made.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
+use appc::types::AcIdentifier;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::Value;
@@ -47,6 +51,8 @@ pub(super) enum Setting {
     Domain(String, Credential),
     /// Credentials for a registry (`dockerAuth`).
     Registry(String, Basic),
+    /// The file with the passphrase of encrypted images of these names (`imageKey`).
+    ImageKey(String, PathBuf),
     /// Where pods and images are.
     Data(String),
     /// Where stage1 images are.
@@ -62,7 +68,8 @@ impl Setting {
     pub(super) fn conflicts(&self, other: &Setting) -> bool {
         match (self, other) {
             (Setting::Domain(a, _), Setting::Domain(b, _))
-            | (Setting::Registry(a, _), Setting::Registry(b, _)) => a == b,
+            | (Setting::Registry(a, _), Setting::Registry(b, _))
+            | (Setting::ImageKey(a, _), Setting::ImageKey(b, _)) => a == b,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
@@ -72,6 +79,7 @@ impl Setting {
         match self {
             Setting::Domain(domain, _) => format!("credentials for domain {domain:?}"),
             Setting::Registry(registry, _) => format!("credentials for registry {registry:?}"),
+            Setting::ImageKey(prefix, _) => format!("image key for prefix {prefix:?}"),
             Setting::Data(_) => "data directory".to_owned(),
             Setting::Stage1Images(_) => "stage1 images directory".to_owned(),
             Setting::Stage1Name(..) => "stage1 name and version".to_owned(),
@@ -113,6 +121,14 @@ struct DockerAuth {
 }
 
 #[derive(Deserialize)]
+struct ImageKey {
+    #[serde(default)]
+    prefixes: Vec<String>,
+    #[serde(default, rename = "passphraseFile")]
+    passphrase_file: PathBuf,
+}
+
+#[derive(Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 #[derive(Default)]
 struct Paths {
@@ -143,6 +159,7 @@ pub(super) fn parse(text: &[u8], allowed: &[&str]) -> Result<Vec<Setting>> {
     match kind.as_str() {
         "auth" => auth(Auth::deserialize(value)?),
         "dockerAuth" => docker_auth(DockerAuth::deserialize(value)?),
+        "imageKey" => image_key(ImageKey::deserialize(value)?),
         "paths" => paths(Paths::deserialize(value)?),
         _ => stage1(Stage1::deserialize(value)?),
     }
@@ -183,6 +200,22 @@ fn docker_auth(auth: DockerAuth) -> Result<Vec<Setting>> {
     present(&[("user", &auth.credentials.user), ("password", &auth.credentials.password)])?;
     let basic = Basic::new(&auth.credentials.user, &auth.credentials.password);
     named("registries", auth.registries, |registry| Setting::Registry(registry, basic.clone()))
+}
+
+fn image_key(key: ImageKey) -> Result<Vec<Setting>> {
+    let path = key.passphrase_file;
+    if path.as_os_str().is_empty() {
+        bail!("passphraseFile is missing or empty");
+    }
+    if !path.is_absolute() {
+        bail!("passphraseFile must be an absolute path, not {:?}", path.display().to_string());
+    }
+    for prefix in &key.prefixes {
+        if let Err(error) = prefix.parse::<AcIdentifier>() {
+            bail!("prefixes: {prefix:?} is no name of an image: {error}");
+        }
+    }
+    named("prefixes", key.prefixes, |prefix| Setting::ImageKey(prefix, path.clone()))
 }
 
 /// Refuses credentials that lack something.
@@ -247,7 +280,7 @@ fn stage1(stage1: Stage1) -> Result<Vec<Setting>> {
 mod tests {
     use super::*;
 
-    const ALL: [&str; 4] = ["auth", "dockerAuth", "paths", "stage1"];
+    const ALL: [&str; 5] = ["auth", "dockerAuth", "imageKey", "paths", "stage1"];
 
     fn file(kind: &str, rest: &str) -> String {
         format!(r#"{{"rktKind":"{kind}","rktVersion":"v1",{rest}}}"#)
@@ -289,6 +322,14 @@ mod tests {
                 r#""data":"/d","stage1-images":"/s""#,
                 vec![Setting::Data(text("/d")), Setting::Stage1Images(text("/s"))],
             ),
+            (
+                "imageKey",
+                r#""prefixes":["a.test/b","c.test"],"passphraseFile":"/p""#,
+                vec![
+                    Setting::ImageKey(text("a.test/b"), "/p".into()),
+                    Setting::ImageKey(text("c.test"), "/p".into()),
+                ],
+            ),
             ("paths", r#""data":"""#, vec![]),
             (
                 "stage1",
@@ -312,7 +353,7 @@ mod tests {
             ("[]".to_owned(), "rktKind"),
             (r#"{"rktKind":"paths"}"#.to_owned(), "rktVersion"),
             (r#"{"rktKind":"paths","rktVersion":"v2"}"#.to_owned(), "no parser"),
-            (file("other", r#""a":1"#), "must be one of: auth, dockerAuth, paths, stage1"),
+            (file("other", r#""a":1"#), "must be one of: auth, dockerAuth, imageKey, paths, stage1"),
             (file("paths", r#""data":"d""#), "absolute"),
             (file("paths", r#""data":7"#), "invalid type"),
             (file("auth", &format!(r#""type":"basic",{credentials}"#)), "domains"),
@@ -325,6 +366,10 @@ mod tests {
             (file("auth", r#""domains":["a"],"type":"basic""#), "user"),
             (file("dockerAuth", r#""registries":["a"],"credentials":{"user":"u"}"#), "password"),
             (file("dockerAuth", credentials), "registries"),
+            (file("imageKey", r#""prefixes":["a.test"]"#), "passphraseFile is missing"),
+            (file("imageKey", r#""prefixes":["a.test"],"passphraseFile":"p""#), "absolute"),
+            (file("imageKey", r#""passphraseFile":"/p""#), "prefixes"),
+            (file("imageKey", r#""prefixes":["A.test/"],"passphraseFile":"/p""#), "no name of an image"),
             (file("stage1", r#""name":"a""#), "together"),
             (file("stage1", r#""location":"s.aci""#), "relative path or a URL without scheme"),
             (file("stage1", r#""location":"ftp://a/s.aci""#), "ftp"),

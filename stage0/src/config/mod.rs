@@ -18,8 +18,12 @@ pub(crate) use kinds::{AwsKey, Credential};
 use crate::oci::Basic;
 
 /// Kinds that a subdirectory may hold.
-const KINDS: [(&str, &[&str]); 3] =
-    [("auth.d", &["auth", "dockerAuth"]), ("paths.d", &["paths"]), ("stage1.d", &["stage1"])];
+const KINDS: [(&str, &[&str]); 4] = [
+    ("auth.d", &["auth", "dockerAuth"]),
+    ("keys.d", &["imageKey"]),
+    ("paths.d", &["paths"]),
+    ("stage1.d", &["stage1"]),
+];
 
 /// What the layers say together.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub(crate) struct Configuration {
     pub(crate) credentials: BTreeMap<String, Credential>,
     /// What registries want to see, by host, or host and port.
     pub(crate) registries: BTreeMap<String, Basic>,
+    /// Files with passphrases of encrypted images, by the prefixes of their names.
+    pub(crate) image_keys: BTreeMap<String, PathBuf>,
 }
 
 impl Configuration {
@@ -44,6 +50,9 @@ impl Configuration {
                 }
                 Setting::Registry(registry, basic) => {
                     all.registries.insert(registry, basic);
+                }
+                Setting::ImageKey(prefix, path) => {
+                    all.image_keys.insert(prefix, path);
                 }
                 _ => {}
             }
@@ -149,6 +158,30 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(data_directory(&[file]).is_err());
+    }
+
+    #[test]
+    fn keys_of_images_are_by_prefix() {
+        let directory = tempfile::tempdir().unwrap();
+        let layer = |name: &str, files: &[(&str, &str, &str)]| {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.join("keys.d")).unwrap();
+            for (file, prefix, passphrase) in files {
+                let text = format!(
+                    r#"{{"rktKind":"imageKey","rktVersion":"v1","prefixes":["{prefix}"],"passphraseFile":"{passphrase}"}}"#
+                );
+                fs::write(path.join("keys.d").join(file), text).unwrap();
+            }
+            path
+        };
+        let vendor = layer("vendor", &[("a.json", "a.test", "/a"), ("b.json", "b.test", "/b")]);
+        let local = layer("local", &[("b.json", "b.test", "/other")]);
+        let read = Configuration::read(&[vendor, local]).unwrap().image_keys;
+        let want = [("a.test", "/a"), ("b.test", "/other")];
+        assert_eq!(read, want.map(|(prefix, path)| (prefix.to_owned(), path.into())).into());
+        let twice = layer("twice", &[("a.json", "a.test", "/a"), ("b.json", "a.test", "/b")]);
+        let error = Configuration::read(&[twice]).unwrap_err().to_string();
+        assert!(error.contains("b.json: image key for prefix \"a.test\" is already specified"), "{error}");
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Fetcher<'_> {
             trust_keys_from_https,
             credentials,
             registries,
+            ref keys,
             policy,
             progress,
         } = *self;
@@ -74,6 +75,7 @@ impl Fetcher<'_> {
                 trust_keys_from_https,
                 credentials,
                 registries,
+                keys: keys.clone(),
                 policy,
                 progress,
             };

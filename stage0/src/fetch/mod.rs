@@ -22,14 +22,15 @@ pub(crate) use review::{Review, keys_of, trust_key};
 use crate::{
     config::{Credential, InsecureOptions},
     http::{Client, Schemes},
+    keys::ImageKeys,
     oci::{self, Basic, Place, Source},
     output::{Progress, note},
-    store::{ImageRecord, PullPolicy, SignatureFrom, Signed, Store, Verification, signature_beside},
+    store::{ImageRecord, Keys, PullPolicy, SignatureFrom, Signed, Store, Verification, signature_beside},
     trust::Keystore,
 };
 
 /// Fetches images for one command.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Fetcher<'a> {
     /// Where they go.
     pub(crate) store: &'a Store,
@@ -43,6 +44,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) credentials: &'a BTreeMap<String, Credential>,
     /// What registries want to see.
     pub(crate) registries: &'a BTreeMap<String, Basic>,
+    /// What opens encrypted images.
+    pub(crate) keys: ImageKeys<'a>,
     /// When they are fetched.
     pub(crate) policy: PullPolicy,
     /// Where it is shown how far they are.
@@ -71,6 +74,11 @@ impl Fetcher<'_> {
     /// Keys are for everybody: nobody need know who asks for them.
     fn anonymous(&self) -> Client<'_> {
         Client::new(self.insecure.tls())
+    }
+
+    /// What opens an image that was asked for by its name, or not.
+    fn keys<'s>(&'s self, name: Option<&'s ImageName>) -> Keys<'s> {
+        Keys { all: &self.keys, name }
     }
 
     /// What an image is verified by, if it is.
@@ -116,7 +124,7 @@ impl Fetcher<'_> {
         }
         let beside = PathBuf::from(signature_beside(&path.to_string_lossy()));
         let signature = SignatureFrom::File(signature.unwrap_or(&beside));
-        Ok(self.store.import_file(path, self.verification(signature, None))?)
+        Ok(self.store.import_file(path, self.verification(signature, None), self.keys(None))?)
     }
 
     /// An image at a URL, with its signature at another or in a file, which was asked for by its name, or not.
@@ -129,7 +137,8 @@ impl Fetcher<'_> {
     ) -> Result<ImageRecord> {
         let signature = signature.map_or(SignatureFrom::Url(asc, self.client()), SignatureFrom::File);
         let verification = self.verification(signature, name);
-        Ok(self.store.import_url(url, self.client(), self.policy, verification, self.progress)?)
+        let keys = self.keys(name);
+        Ok(self.store.import_url(url, self.client(), self.policy, verification, keys, self.progress)?)
     }
 
     fn name(&self, name: &ImageName, signature: Option<&Path>) -> Result<ImageRecord> {

@@ -15,7 +15,9 @@ use sha2::{Digest, Sha512};
 use super::{
     ImageRecord, Result, Store, StoreError,
     index::{Origin, Source},
-    lock, tree,
+    lock,
+    sealed::{Image, Keys},
+    tree,
     unpack::Unpacker,
     verify::{Check, Verification, copy},
     workspace::{Workspace, make},
@@ -32,6 +34,8 @@ pub(super) struct Import<'a> {
     pub(super) shown: &'a str,
     /// What it is checked with, if it is.
     pub(super) check: Option<Check<'a>>,
+    /// What opens it, if it is encrypted.
+    pub(super) keys: Keys<'a>,
 }
 
 /// Where its bytes are.
@@ -49,7 +53,12 @@ pub(super) enum Input<'i> {
 
 impl Store {
     /// Imports the image in a file. The same file, unchanged, is not read again.
-    pub(crate) fn import_file(&self, path: &Path, verification: Verification<'_>) -> Result<ImageRecord> {
+    pub(crate) fn import_file(
+        &self,
+        path: &Path,
+        verification: Verification<'_>,
+        keys: Keys<'_>,
+    ) -> Result<ImageRecord> {
         let shown = path.display().to_string();
         let path = std::path::absolute(path).step("find", path)?;
         // Opening a pipe would wait for a writer.
@@ -70,7 +79,7 @@ impl Store {
             return Ok(image);
         }
         let shown = path.display().to_string();
-        let import = Import { shown: &shown, check: verification.prepare(&shown)? };
+        let import = Import { shown: &shown, check: verification.prepare(&shown)?, keys };
         self.import(Input::File(file), &import, &Origin::File(&source))
     }
 
@@ -129,10 +138,14 @@ impl Store {
         let Some(check) = &import.check else {
             return match input {
                 Input::File(input) => {
-                    let copy = File::create_new(&blob).step("make", &blob)?;
-                    self.unpack(&workspace, Tee { input, copy }, &blob, import, origin)
+                    let image = Image::open(input, &import.keys, import.shown)?;
+                    let copy = Some(File::create_new(&blob).step("make", &blob)?);
+                    self.unpack(&workspace, Tee { image, copy }, &blob, import, origin)
                 }
-                Input::Download { body, data } => self.unpack(&workspace, body, data, import, origin),
+                Input::Download { body, data } => {
+                    let image = Image::open(body, &import.keys, import.shown)?;
+                    self.unpack_from(&workspace, image, data, import, origin)
+                }
             };
         };
         // Nothing is unpacked before all of it was verified, and what is unpacked is what was verified.
@@ -148,17 +161,39 @@ impl Store {
             }
         };
         failpoint!("import-copied");
-        check.verify(data, import.shown)?;
+        check.verify(data, import.shown, &import.keys)?;
         failpoint!("import-verified");
         let input = File::open(data).step("open", data)?;
-        self.unpack(&workspace, input, data, import, origin)
+        let image = Image::open(input, &import.keys, import.shown)?;
+        self.unpack_from(&workspace, image, data, import, origin)
+    }
+
+    /// Unpacks an image that is in the file `data`, or comes to be. One that is encrypted is kept as it is inside, and needs
+    /// no passphrase any more.
+    fn unpack_from(
+        &self,
+        workspace: &Workspace,
+        image: Image<'_>,
+        data: &Path,
+        import: &Import<'_>,
+        origin: &Origin<'_>,
+    ) -> Result<ImageRecord> {
+        if !image.is_encrypted() {
+            return self.unpack(workspace, Tee { image, copy: None }, data, import, origin);
+        }
+        let blob = workspace.path().join("blob");
+        if data == blob {
+            fs::remove_file(&blob).step("remove", &blob)?;
+        }
+        let copy = Some(File::create_new(&blob).step("make", &blob)?);
+        self.unpack(workspace, Tee { image, copy }, &blob, import, origin)
     }
 
     /// Unpacks an image; `data` has all of it when `input` is at its end.
     fn unpack(
         &self,
         workspace: &Workspace,
-        mut input: impl Read + Send,
+        mut input: Tee<'_>,
         data: &Path,
         import: &Import<'_>,
         origin: &Origin<'_>,
@@ -171,9 +206,13 @@ impl Store {
             Some(unpacker) => unpacker.add(entry, content),
             None => io::copy(content, &mut io::sink()).map(drop).step("read", &entry.path),
         });
-        let archive = read.map_err(|error| StoreError::of_read(path, error))?;
+        let archive = match read {
+            Ok(archive) => archive,
+            Err(error) => return Err(input.image.blame(StoreError::of_read(path, error), import.shown)),
+        };
         // What follows the archive in the file belongs to the file.
-        io::copy(&mut input, &mut io::sink()).step("read", path)?;
+        io::copy(&mut input, &mut io::sink()).map_err(|error| StoreError::of_io(import.shown, error))?;
+        input.image.check_name(archive.manifest.name.as_str(), import.shown)?;
         failpoint!("import-unpacked");
         let blob = workspace.path().join("blob");
         if data != blob {
@@ -277,16 +316,18 @@ fn source_of(data: &Metadata, path: &Path, prefix: &str, verified: bool) -> Sour
     }
 }
 
-/// Copies what is read through it.
-struct Tee<R> {
-    input: R,
-    copy: File,
+/// Copies what is read through it, if that is wanted.
+struct Tee<'a> {
+    image: Image<'a>,
+    copy: Option<File>,
 }
 
-impl<R: Read> Read for Tee<R> {
+impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.input.read(buffer)?;
-        self.copy.write_all(&buffer[..length])?;
+        let length = self.image.read(buffer)?;
+        if let Some(copy) = &mut self.copy {
+            copy.write_all(&buffer[..length])?;
+        }
         Ok(length)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cas/db/index.sqlite3                          the index (SQLite, WAL)
-//! cas/blob/sha512/<2 hex>/<key>                 each image as it was given, whatever its compression
+//! cas/blob/sha512/<2 hex>/<key>                 each image as it was given, whatever its compression, but decrypted
 //! cas/imageManifest/sha512/<2 hex>/<key>        its manifest
 //! cas/tree/<id>/{manifest,image,files,rootfs,rendered}  its files, read-only lower layers of overlays
 //! cas/tree/<id>/{layer,files,rootfs,rendered}         layers of images that are made of them, shared ([`layers`])
@@ -28,6 +28,7 @@ mod merge;
 mod record;
 mod remote;
 mod schema;
+mod sealed;
 mod tree;
 mod unpack;
 mod used;
@@ -41,6 +42,7 @@ use std::{
 
 use appc::{
     aci::{AciError, ReadError},
+    openpgp::OpenPgpError,
     schema::ImageManifest,
     types::ImageName,
 };
@@ -52,6 +54,7 @@ pub(crate) use index::{Origin, Remote};
 pub(crate) use layers::Layered;
 pub(crate) use record::ImageRecord;
 pub(crate) use remote::PullPolicy;
+pub(crate) use sealed::Keys;
 pub(crate) use tree::{Tree, overlay_supported};
 pub(crate) use verify::{SignatureFrom, Signed, Verification, signature_beside};
 pub(crate) use workspace::Workspace as Scratch;
@@ -103,6 +106,23 @@ pub(crate) enum StoreError {
         /// Why.
         source: FileError,
     },
+    /// An encrypted image cannot be decrypted.
+    #[error("image {path}: {source}")]
+    Encrypted {
+        /// The image.
+        path: String,
+        /// Why.
+        source: OpenPgpError,
+    },
+    /// Nothing opens an encrypted image.
+    #[error(
+        "image {path}: it is encrypted, and there is no passphrase for it; give one with --passphrase-file=FILE, or \
+         configure one for its name (rktKind imageKey)"
+    )]
+    Locked {
+        /// The image.
+        path: String,
+    },
     /// Nothing verifies the image.
     #[error(
         "image {path}: its signature {signature} cannot be read: {source}; have the image signed, or use --insecure-options=image if you trust the file"
@@ -147,10 +167,17 @@ pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 impl StoreError {
     /// Whether its text says which image it is about.
     pub(crate) fn names_image(&self) -> bool {
-        use StoreError::{Invalid, Other, Read, Unpack, Unsigned, Untrusted};
+        use StoreError::{Encrypted, Invalid, Locked, Other, Read, Unpack, Unsigned, Untrusted};
         matches!(
             self,
-            Invalid { .. } | Other { .. } | Read { .. } | Unpack { .. } | Unsigned { .. } | Untrusted { .. }
+            Encrypted { .. }
+                | Invalid { .. }
+                | Locked { .. }
+                | Other { .. }
+                | Read { .. }
+                | Unpack { .. }
+                | Unsigned { .. }
+                | Untrusted { .. }
         )
     }
 
@@ -159,8 +186,24 @@ impl StoreError {
         let path = path.display().to_string();
         match error {
             ReadError::Invalid(source) => StoreError::Invalid { path, source },
-            ReadError::Io(source) => StoreError::Read { path, source },
+            ReadError::Io(source) => StoreError::of_io(&path, source),
             ReadError::Visit(source) => StoreError::Unpack { path, source },
+        }
+    }
+
+    /// What reading an image gave, which may be what decrypting it gave.
+    fn of_io(path: &str, error: io::Error) -> StoreError {
+        match OpenPgpError::of(&error) {
+            Some(source) => StoreError::encrypted(path, source.clone()),
+            None => StoreError::Read { path: path.to_owned(), source: error },
+        }
+    }
+
+    fn encrypted(path: &str, source: OpenPgpError) -> StoreError {
+        let path = path.to_owned();
+        match source {
+            OpenPgpError::NoPassphrase => StoreError::Locked { path },
+            source => StoreError::Encrypted { path, source },
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     ImageRecord, Result, Store, StoreError,
     import::{Import, Input, seconds_now},
     index::{Origin, Remote},
+    sealed::Keys,
     verify::Verification,
 };
 use crate::{
@@ -47,6 +48,7 @@ impl Store {
         client: Client<'_>,
         policy: PullPolicy,
         verification: Verification<'_>,
+        keys: Keys<'_>,
         progress: &Progress,
     ) -> Result<ImageRecord> {
         let _lock = if policy == PullPolicy::Never { None } else { Some(self.lock(url)?) };
@@ -64,7 +66,7 @@ impl Store {
             }
             _ => {}
         }
-        let import = Import { shown: url, check: verification.prepare(url)? };
+        let import = Import { shown: url, check: verification.prepare(url)?, keys };
         let known = known.map(|(remote, image)| (remote.etag, image));
         let mut partial = Partial::open(&self.base, url)?;
         let mut pauses = pauses().build();

@@ -14,7 +14,10 @@ use appc::{
 
 use rkt_pod::message::plain;
 
-use super::{Result, StoreError};
+use super::{
+    Result, StoreError,
+    sealed::{Image, Keys},
+};
 use crate::{
     files::Step,
     http::{Client, Document},
@@ -134,15 +137,16 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 impl Check<'_> {
     /// Verifies that the image in `blob`, which came from `shown`, is signed as it is, and is the one that was asked for.
-    pub(super) fn verify(&self, blob: &Path, shown: &str) -> Result<()> {
+    pub(super) fn verify(&self, blob: &Path, shown: &str, keys: &Keys<'_>) -> Result<()> {
         let untrusted = |source: TrustError| StoreError::Untrusted { path: shown.to_owned(), source };
         let open = || File::open(blob).step("open", blob);
-        let manifest = aci::read_manifest(open()?, &Limits::default()).map_err(|error| match error {
+        // Whose signature it must have is known by its name, which is all that is taken of it before.
+        let mut image = Image::open(open()?, keys, shown)?;
+        let manifest = aci::read_manifest(&mut image, &Limits::default()).map_err(|error| match error {
             ReadError::Invalid(source) => StoreError::Invalid { path: shown.to_owned(), source },
-            ReadError::Io(source) | ReadError::Visit(source) => {
-                StoreError::Read { path: shown.to_owned(), source }
-            }
-        })?;
+            ReadError::Io(source) | ReadError::Visit(source) => StoreError::of_io(shown, source),
+        });
+        let manifest = manifest.map_err(|error| image.blame(error, shown))?;
         let manifest = ImageManifest::from_slice(&manifest)
             .map_err(|error| StoreError::Invalid { path: shown.to_owned(), source: error.into() })?;
         self.check_name(&manifest, shown)?;

@@ -3,12 +3,15 @@
 mod build;
 mod cat_manifest;
 mod discover;
+mod encrypt;
 mod http;
 mod layout;
 mod output;
+mod passphrase;
 mod patch;
 mod patch_manifest;
 mod shell;
+mod sign;
 mod validate;
 
 use std::process::ExitCode;
@@ -42,7 +45,11 @@ enum Command {
     #[command(args_override_self = true)]
     Discover(discover::Args),
     #[command(args_override_self = true)]
+    Encrypt(encrypt::Args),
+    #[command(args_override_self = true)]
     PatchManifest(Box<patch_manifest::Args>),
+    #[command(args_override_self = true)]
+    Sign(sign::Args),
     #[command(args_override_self = true)]
     Validate(validate::Args),
     /// Print the version and exit
@@ -72,6 +79,8 @@ fn main() -> ExitCode {
         }
         Some(Command::Build(args)) => ("build", build::run(&args)),
         Some(Command::Discover(args)) => ("discover", discover::run(&args)),
+        Some(Command::Encrypt(args)) => ("encrypt", encrypt::run(&args)),
+        Some(Command::Sign(args)) => ("sign", sign::run(&args)),
         Some(Command::PatchManifest(args)) => ("patch-manifest", patch_manifest::run(&args)),
         Some(Command::CatManifest(args)) => ("cat-manifest", cat_manifest::run(&args)),
         Some(Command::Validate(args)) => return validate::run(&args, cli.debug),

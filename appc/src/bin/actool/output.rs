@@ -36,6 +36,14 @@ impl Output {
         Output::open(path, overwrite, 0o644)
     }
 
+    /// A signature whose name must be free, unless it may be overwritten.
+    pub(crate) fn signature(path: &Path, overwrite: bool) -> Result<Output, String> {
+        if !overwrite && path.symlink_metadata().is_ok() {
+            return Err("Target file exists (try --overwrite)".to_owned());
+        }
+        Output::open(path, overwrite, 0o644)
+    }
+
     /// An image that takes the place and the mode of another.
     pub(crate) fn replacing(path: &Path, mode: u32) -> Result<Output, String> {
         let output = Output::open(path, true, 0o600)?;

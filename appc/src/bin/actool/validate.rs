@@ -90,7 +90,7 @@ fn detect(path: &Path) -> Result<Type, Problem> {
         FileKind::Archive(_) => Ok(Type::AppImage),
         FileKind::Text => Ok(Type::Manifest),
         FileKind::OpenPgp => {
-            Err(Problem::Access("is an encrypted image, whose content cannot be seen".to_owned()))
+            Err(Problem::Access("is encrypted (OpenPGP); decrypt it first, as with gpg --decrypt".to_owned()))
         }
         FileKind::Unknown => Err(Problem::Access("unable to detect filetype (try --type)".to_owned())),
     }

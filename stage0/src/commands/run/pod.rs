@@ -50,6 +50,9 @@ pub(crate) struct PodArgs {
     /// Print nothing about downloads
     #[arg(long)]
     quiet: bool,
+    /// File with the passphrase of encrypted images in its first line
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
@@ -197,6 +200,7 @@ fn check(args: &PodArgs, policy: PullPolicy, mounts: &[Mount], apps: &[AppOption
             || !args.volume.is_empty()
             || args.inherit_env
             || policy != PullPolicy::New
+            || args.passphrase_file.is_some()
             || !args.set_env.is_empty()
             || !args.set_env_file.is_empty();
         if others {
@@ -239,7 +243,7 @@ fn from_images(
     apps: &[AppOptions],
 ) -> Result<(PodManifest, Vec<AppImage>, Lock)> {
     let progress = Progress::new(args.quiet);
-    let fetcher = global.fetcher(store, policy, &progress);
+    let fetcher = global.fetcher(store, policy, args.passphrase_file.as_deref(), &progress)?;
     let mut records = Vec::new();
     for app in apps {
         let signature = app.signature.as_deref().map(Path::new);
