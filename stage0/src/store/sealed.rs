@@ -77,11 +77,9 @@ impl<'a> Image<'a> {
     /// The error behind one that reading gave: what was changed after it was encrypted makes no sense as an image either.
     pub(super) fn blame(&mut self, error: StoreError, shown: &str) -> StoreError {
         let Image::Encrypted { inside, .. } = self else { return error };
-        if !matches!(error, StoreError::Invalid { .. } | StoreError::Read { .. }) {
-            return error;
-        }
         match inside.verify().as_ref().map_err(OpenPgpError::of) {
             Err(Some(source)) => StoreError::encrypted(shown, source.clone()),
+            // The message is what it was, or nobody can tell.
             Ok(()) | Err(None) => error,
         }
     }
