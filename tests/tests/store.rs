@@ -78,6 +78,39 @@ fn image_list_has_rkts_columns_and_json() {
 }
 
 #[test]
+fn image_list_is_sorted_as_told() {
+    let rkt = Rkt::new();
+    for (name, size) in [("b", 3_000), ("a", 200_000), ("c", 40_000)] {
+        let image = rkt.empty_image(name, |image| image.file("f", vec![7; size], 0o644));
+        rkt.rkt(args!["fetch", &image]).success();
+    }
+    let names = |args: &[&str]| {
+        let all = [&["image", "list", "--no-legend", "--fields=name"], args].concat();
+        let lines = rkt.rkt(all).success().stdout;
+        let short = |line: &str| line.trim().replace("test.invalid/", "").replace(":1.0", "");
+        lines.lines().map(short).collect::<String>()
+    };
+    for (args, want) in [
+        (&[][..], "bac"),
+        (&["--order=desc"], "cab"),
+        (&["--sort=name"], "abc"),
+        (&["--sort=size"], "bca"),
+        (&["--sort=size", "--order=desc"], "acb"),
+        (&["--sort=name,size", "--order=asc"], "abc"),
+        (&["--sort=lastused"], "bac"),
+    ] {
+        assert_eq!(names(args), want, "{args:?}");
+    }
+    let json = rkt.rkt(["image", "list", "--format=json", "--sort=name", "--fields=id"]).success().json();
+    let keys: Vec<&String> = json[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["id", "name", "import_time", "last_used_time", "size"]);
+    assert_eq!(json[2]["name"], "test.invalid/c:1.0");
+    for wrong in ["--fields=x", "--sort=x", "--order=x"] {
+        assert_ne!(rkt.rkt(["image", "list", wrong]).status, 0, "{wrong}");
+    }
+}
+
+#[test]
 fn image_cat_manifest_and_rm() {
     let rkt = Rkt::new();
     let image = rkt.image("gone", |image| image.env("A", "b"));

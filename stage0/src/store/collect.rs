@@ -13,6 +13,7 @@ use super::{ImageRecord, Result, Store, import::now, lock, lock::Alone, used::Us
 use crate::{
     failpoint::failpoint,
     files::{Step, remove_tree},
+    http::Partial,
 };
 
 /// Something that was removed.
@@ -64,7 +65,7 @@ impl Store {
         failpoint!("gc-images");
         self.collect_trees(&used, grace, report)?;
         failpoint!("gc-trees");
-        self.collect_files(report)?;
+        self.collect_files(grace, report)?;
         failpoint!("gc-leftovers");
         self.collect_locks()
     }
@@ -133,7 +134,7 @@ impl Store {
     }
 
     /// Removes blobs and manifests that the index does not know: nobody places any now.
-    fn collect_files(&self, report: &mut Report<'_>) -> Result<()> {
+    fn collect_files(&self, grace: Duration, report: &mut Report<'_>) -> Result<()> {
         let known: HashSet<String> = self.index.all()?.iter().map(ImageRecord::key).collect();
         for kind in ["blob", "imageManifest"] {
             let base = self.base.join(kind).join("sha512");
@@ -149,6 +150,7 @@ impl Store {
             }
         }
         workspace::sweep(&self.base.join("tmp"));
+        Partial::sweep(&self.base, grace);
         Ok(())
     }
 

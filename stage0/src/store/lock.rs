@@ -18,7 +18,7 @@ use super::{Result, Store, StoreError, index::is_read_only, workspace::make};
 /// That nobody else puts anything into the store, or makes a pod.
 #[derive(Debug)]
 pub(crate) struct Alone {
-    _pods: Lock,
+    _pods: Option<Lock>,
     _store: Lock,
 }
 
@@ -42,7 +42,12 @@ impl Store {
     /// Held by who removes.
     pub(crate) fn alone(&self) -> Result<Alone> {
         let path = self.data.join(layout::LOCKS).join(layout::PREPARE_LOCK);
-        let pods = wait(&path, Kind::Exclusive)?;
+        let pods = match wait(&path, Kind::Exclusive) {
+            Ok(lock) => Some(lock),
+            // Who may write the store and not make this has nothing to wait for: who makes a pod makes it first.
+            Err(_) if !rustix::process::geteuid().is_root() && !path.exists() => None,
+            Err(error) => return Err(error),
+        };
         let store = Lock::wait(&self.base, Kind::Exclusive).map_err(|error| failed(&error))?;
         Ok(Alone { _pods: pods, _store: store })
     }

@@ -230,22 +230,3 @@ fn collect_directories(path: &Path, inside: &Path, found: &mut HashSet<PathBuf>)
     }
     Ok(())
 }
-
-/// Whether pods in this data directory can have overlays, or why not.
-pub(crate) fn overlay_supported(data: &Path) -> std::result::Result<(), String> {
-    let filesystems = fs::read_to_string("/proc/filesystems").map_err(|error| error.to_string())?;
-    if !filesystems.lines().any(|line| line.split_whitespace().last() == Some("overlay"))
-        && !Path::new("/sys/module/overlay").exists()
-    {
-        return Err("the kernel has no overlay file system (try: modprobe overlay)".to_owned());
-    }
-    const AUFS: i64 = 0x6175_6673;
-    const ZFS: i64 = 0x2fc1_2fc1;
-    const OVERLAY: i64 = 0x794c_7630;
-    match rustix::fs::statfs(data).map(|fs| fs.f_type) {
-        Ok(AUFS | ZFS | OVERLAY) => {
-            Err(format!("{} is on a file system that cannot hold overlays", data.display()))
-        }
-        _ => Ok(()),
-    }
-}
