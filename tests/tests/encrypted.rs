@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rkt_tests::{Outcome, Rkt, args, run};
+use rkt_tests::{Outcome, Rkt, Terminal, args, run};
 
 /// The passphrase of all that is encrypted here.
 const SECRET: &str = "correct horse";
@@ -185,6 +185,32 @@ fn what_actool_encrypts_gpg_decrypts_and_rkt_runs() {
     let mut command = Command::new("setsid");
     let end = run(command.arg(rkt.program("actool")).args(without).stdin(Stdio::null()));
     end.exits(1).stderr_has("--passphrase-file");
+}
+
+#[test]
+fn a_passphrase_is_asked_for_twice_and_not_shown() {
+    let rkt = Rkt::new();
+    let image = rkt.image("app", |image| image);
+    let start = |to: &Path| {
+        let mut command = Command::new(rkt.program("actool"));
+        Terminal::start(command.arg("encrypt").arg(&image).arg(to))
+    };
+    let to = sealed(&image);
+    let mut terminal = start(&to);
+    terminal.wait_for("Passphrase: ");
+    terminal.write(&format!("{SECRET}\n"));
+    terminal.wait_for("again: ");
+    terminal.write("another\n");
+    terminal.wait_for("not the same");
+    assert!(!terminal.text().contains(SECRET) && !to.exists());
+    assert_eq!(terminal.wait(), 1);
+    let mut terminal = start(&to);
+    terminal.wait_for("Passphrase: ");
+    terminal.write(&format!("{SECRET}\n"));
+    terminal.wait_for("again: ");
+    terminal.write(&format!("{SECRET}\n"));
+    assert_eq!(terminal.wait(), 0);
+    fetch(&rkt, &to, &passphrase(&rkt, "secret", SECRET)).success();
 }
 
 #[test]
