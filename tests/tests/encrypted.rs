@@ -8,7 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rkt_tests::{Outcome, Rkt, Terminal, args, run};
+use rkt_tests::{
+    Outcome, Rkt, Terminal, args, run,
+    server::{self, send_body},
+};
 
 /// The passphrase of all that is encrypted here.
 const SECRET: &str = "correct horse";
@@ -368,6 +371,24 @@ fn a_passphrase_that_others_may_read_is_none() {
     fetch(&rkt, &image, Path::new("/no/such/file")).refused(&["/no/such/file"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     rkt.rkt(args!["fetch", &image]).success();
+}
+
+#[test]
+fn what_comes_from_a_server_is_decrypted_on_its_way() {
+    let rkt = Rkt::new();
+    let image = encrypt(&rkt, &rkt.image("app", |image| image.sh("echo ran")));
+    let whole = fs::read(&image).unwrap();
+    let half = whole.len() / 2;
+    let (address, _) = server::serve(move |request, stream| {
+        let end = if request.path.contains("half") { half } else { whole.len() };
+        send_body(stream, "200 OK", &whole[..end]);
+    });
+    let file = flag("passphrase-file", &rkt.files().join("secret"));
+    let url = format!("http://{address}/half.aci");
+    rkt.rkt(args!["fetch", &file, &url]).refused(&[&url, "its end is missing"]);
+    rkt.rkt(args!["fetch", &url]).refused(&[&url, "--passphrase-file", "imageKey"]);
+    assert_nothing_stored(&rkt, "half an image");
+    rkt.run_pod(args![&file, format!("http://{address}/app.aci")]).success().stdout_is("ran\n");
 }
 
 #[test]
