@@ -8,7 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rkt_tests::{Outcome, Rkt, args, run};
+use rkt_tests::{
+    Outcome, Rkt, Terminal, args, run,
+    server::{self, send_body},
+};
 
 /// The passphrase of all that is encrypted here.
 const SECRET: &str = "correct horse";
@@ -188,6 +191,32 @@ fn what_actool_encrypts_gpg_decrypts_and_rkt_runs() {
 }
 
 #[test]
+fn a_passphrase_is_asked_for_twice_and_not_shown() {
+    let rkt = Rkt::new();
+    let image = rkt.image("app", |image| image);
+    let start = |to: &Path| {
+        let mut command = Command::new(rkt.program("actool"));
+        Terminal::start(command.arg("encrypt").arg(&image).arg(to))
+    };
+    let to = sealed(&image);
+    let mut terminal = start(&to);
+    terminal.wait_for("Passphrase: ");
+    terminal.write(&format!("{SECRET}\n"));
+    terminal.wait_for("again: ");
+    terminal.write("another\n");
+    terminal.wait_for("not the same");
+    assert!(!terminal.text().contains(SECRET) && !to.exists());
+    assert_eq!(terminal.wait(), 1);
+    let mut terminal = start(&to);
+    terminal.wait_for("Passphrase: ");
+    terminal.write(&format!("{SECRET}\n"));
+    terminal.wait_for("again: ");
+    terminal.write(&format!("{SECRET}\n"));
+    assert_eq!(terminal.wait(), 0);
+    fetch(&rkt, &to, &passphrase(&rkt, "secret", SECRET)).success();
+}
+
+#[test]
 fn what_actool_signs_gpg_and_rkt_accept() {
     for (kind, secret) in [("ed25519", ""), ("rsa3072", "key's own"), ("nistp256", "key's own")] {
         let rkt = Rkt::new();
@@ -342,6 +371,24 @@ fn a_passphrase_that_others_may_read_is_none() {
     fetch(&rkt, &image, Path::new("/no/such/file")).refused(&["/no/such/file"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     rkt.rkt(args!["fetch", &image]).success();
+}
+
+#[test]
+fn what_comes_from_a_server_is_decrypted_on_its_way() {
+    let rkt = Rkt::new();
+    let image = encrypt(&rkt, &rkt.image("app", |image| image.sh("echo ran")));
+    let whole = fs::read(&image).unwrap();
+    let half = whole.len() / 2;
+    let (address, _) = server::serve(move |request, stream| {
+        let end = if request.path.contains("half") { half } else { whole.len() };
+        send_body(stream, "200 OK", &whole[..end]);
+    });
+    let file = flag("passphrase-file", &rkt.files().join("secret"));
+    let url = format!("http://{address}/half.aci");
+    rkt.rkt(args!["fetch", &file, &url]).refused(&[&url, "its end is missing"]);
+    rkt.rkt(args!["fetch", &url]).refused(&[&url, "--passphrase-file", "imageKey"]);
+    assert_nothing_stored(&rkt, "half an image");
+    rkt.run_pod(args![&file, format!("http://{address}/app.aci")]).success().stdout_is("ran\n");
 }
 
 #[test]

@@ -88,14 +88,6 @@ impl Decrypted<'_> {
         self.passphrase
     }
 
-    /// Reads what is left, for the sake of what it says of what was read.
-    ///
-    /// # Errors
-    /// Where the message is not what was encrypted.
-    pub fn verify(&mut self) -> io::Result<()> {
-        io::copy(self, &mut io::sink()).map(drop)
-    }
-
     fn next(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.content.read(buffer)?;
         if length > 0 || buffer.is_empty() {

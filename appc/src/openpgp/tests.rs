@@ -199,3 +199,22 @@ fn errors_of_the_input_stay_what_they_are() {
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{kept}");
     }
 }
+
+/// What gpg writes since version 2.3, whose `--symmetric` seals in the mode OCB: the example of draft-koch-librepgp.
+#[test]
+fn messages_of_newer_gpgs() {
+    let hex = "c33d05070203089f0b7da3e5ea64779099e326e5400a90936cefb4e8eba08c6773716d1f2714540a38fcac529949dac5\
+               29d3de31e15b4aeb729e330033dbedd4490107020e5ed2bc1e470abe8f1d644c7a6c8a567b0f7701196611a154ba9c25\
+               74cd056284a8ef68035c623d93cc708a43211bb6eaf2b27f7c18d571bcd83b20add3a08b73af15b9a098";
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let message: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    assert_eq!(crate::aci::sniff(&message), crate::aci::FileKind::OpenPgp);
+    assert_eq!(open(&message, "password").unwrap(), b"Hello, world!\n");
+    assert_eq!(open(&message, "secret"), Err(OpenPgpError::WrongPassphrase));
+    for place in 82..message.len() {
+        let mut changed = message.clone();
+        changed[place] ^= 1;
+        assert_eq!(open(&changed, "password"), Err(OpenPgpError::Changed), "{place}");
+        assert_eq!(open(&message[..place], "password"), Err(OpenPgpError::Truncated), "{place}");
+    }
+}

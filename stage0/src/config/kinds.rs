@@ -367,7 +367,7 @@ mod tests {
             (file("dockerAuth", r#""registries":["a"],"credentials":{"user":"u"}"#), "password"),
             (file("dockerAuth", credentials), "registries"),
             (file("imageKey", r#""prefixes":["a.test"]"#), "passphraseFile is missing"),
-            (file("imageKey", r#""prefixes":["a.test"],"passphraseFile":"p""#), "absolute"),
+            (file("imageKey", r#""prefixes":["a.test"],"passphraseFile":"b/p""#), "absolute"),
             (file("imageKey", r#""passphraseFile":"/p""#), "prefixes"),
             (file("imageKey", r#""prefixes":["A.test/"],"passphraseFile":"/p""#), "no name of an image"),
             (file("stage1", r#""name":"a""#), "together"),

@@ -27,7 +27,7 @@ pub(super) enum Image<'a> {
     /// Decrypted.
     Encrypted {
         /// What is inside.
-        inside: Decrypted<'a>,
+        inside: Box<Decrypted<'a>>,
         /// How many bytes of it may still come.
         left: u64,
         /// What opened it.
@@ -51,7 +51,7 @@ impl<'a> Image<'a> {
         let passphrases: Vec<_> = candidates.iter().map(|key| key.passphrase.clone()).collect();
         let inside = openpgp::decrypt(whole, &passphrases).map_err(failed)?;
         let key = candidates.swap_remove(inside.passphrase());
-        Ok(Image::Encrypted { inside, left: Limits::default().bytes, key })
+        Ok(Image::Encrypted { inside: Box::new(inside), left: Limits::default().bytes, key })
     }
 
     /// Whether it was encrypted.
@@ -76,11 +76,13 @@ impl<'a> Image<'a> {
 
     /// The error behind one that reading gave: what was changed after it was encrypted makes no sense as an image either.
     pub(super) fn blame(&mut self, error: StoreError, shown: &str) -> StoreError {
-        let Image::Encrypted { inside, .. } = self else { return error };
-        match inside.verify().as_ref().map_err(OpenPgpError::of) {
+        if !self.is_encrypted() {
+            return error;
+        }
+        match io::copy(self, &mut io::sink()).as_ref().map_err(OpenPgpError::of) {
             Err(Some(source)) => StoreError::encrypted(shown, source.clone()),
             // The message is what it was, or nobody can tell.
-            Ok(()) | Err(None) => error,
+            Ok(_) | Err(None) => error,
         }
     }
 }
