@@ -327,6 +327,25 @@ fn a_damaged_layer_goes_and_is_fetched_again() {
 }
 
 #[test]
+fn an_image_of_layers_is_given_as_one() {
+    let rkt = Rkt::new();
+    let path = rkt.files().join("layout");
+    let below = Archive::new().entry(Header::file("gone"), "").entry(Header::file("own"), "below\n");
+    let above = Archive::new().entry(Header::file(".wh.gone"), "").entry(Header::file("own"), "own\n");
+    let script = "cat /own; ls /gone 2>&1";
+    OciImage::new(&[busybox_layer(), below, above], script, &json!({})).lay_out(&path, &["v1"]);
+    rkt.rkt(args!["fetch", format!("oci:{}:v1", path.display())]).success();
+    let (archive, files) = (rkt.files().join("flat.aci"), rkt.files().join("flat"));
+    rkt.rkt(args!["image", "export", "layout:v1", &archive]).success();
+    rkt.rkt(args!["image", "render", "--rootfs-only", "layout:v1", &files]).success();
+    assert_eq!(fs::read_to_string(files.join("own")).unwrap(), "own\n");
+    assert!(!files.join("gone").exists());
+    let end = rkt.run_pod(args![&archive]).exits(1);
+    assert!(end.stdout.starts_with("own\n") && end.stdout.contains("/gone: No such file"), "{end:?}");
+    rkt_tests::run(std::process::Command::new(rkt.program("actool")).arg("validate").arg(&archive)).success();
+}
+
+#[test]
 fn gc_removes_what_is_old_and_unused_and_nothing_that_pods_have() {
     let rkt = Rkt::new();
     let used = rkt.image("used", |image| image.sh("echo ran"));

@@ -463,6 +463,36 @@ fn a_registry_that_lies_gets_a_clear_answer_and_leaves_nothing() {
 }
 
 #[test]
+fn case_08_a_layer_that_breaks_off_is_continued() {
+    for ranges in [true, false] {
+        let rkt = Rkt::new();
+        let image = image("true");
+        let layer = image.blobs[&image.layers[0]].clone();
+        let own = image.clone();
+        let (address, seen) = fake(&image, move |request, stream| {
+            if !is_layer(&own, request) {
+                return false;
+            }
+            let length = layer.len();
+            match request.header("range").and_then(|range| range.strip_prefix("bytes=")) {
+                Some(range) if ranges => {
+                    let from: usize = range.strip_suffix('-').unwrap().parse().unwrap();
+                    let head =
+                        format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{length}", length - 1);
+                    send_body(stream, &head, &layer[from..]);
+                }
+                Some(_) => send_body(stream, "200 OK", &layer),
+                None => send(stream, &format!("200 OK\r\nContent-Length: {length}"), &layer[..length / 3]),
+            }
+            true
+        });
+        fetch(&rkt, &address).success();
+        let seen = seen.lock().unwrap();
+        assert!(seen.iter().any(|request| request.header("range").is_some()), "{seen:?}");
+    }
+}
+
+#[test]
 fn http_is_for_those_who_ask_for_it() {
     let rkt = Rkt::new();
     let (address, _) = fake(&image("true"), |_, _| false);

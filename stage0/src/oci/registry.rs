@@ -4,6 +4,8 @@ use std::{
     collections::BTreeMap,
     io::{self, Read},
     sync::Mutex,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +19,10 @@ use crate::http::{Client, Reply, Schemes};
 
 /// Where tokens of a registry may come from besides itself. Credentials go nowhere else.
 const TOKEN_HOSTS: [(&str, &str); 1] = [("registry-1.docker.io", "auth.docker.io")];
+
+/// How often a blob that breaks off is continued, and after which pause.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// A repository of a registry.
 #[derive(Debug)]
@@ -211,15 +217,73 @@ impl<'a> Registry<'a> {
     }
 }
 
+impl Registry<'_> {
+    /// Asks for a blob from this byte on.
+    fn blob(&self, blob: &Blob, from: u64) -> Result<Box<dyn Read + Send>> {
+        let path = format!("blobs/{}", blob.digest);
+        if from == 0 {
+            let reply = self.get(&path, &[])?;
+            check(&reply)?;
+            return Ok(reply.body);
+        }
+        let range = format!("bytes={from}-");
+        let mut reply = self.get(&path, &[("Range", &range)])?;
+        if reply.status == 206 {
+            let ranges = reply.headers("content-range");
+            if !ranges.iter().any(|text| text.starts_with(&format!("bytes {from}-"))) {
+                bail!("the registry sends another part than it was asked for");
+            }
+            return Ok(reply.body);
+        }
+        check(&reply)?;
+        // It sends all of it again.
+        io::copy(&mut reply.body.by_ref().take(from), &mut io::sink())?;
+        Ok(reply.body)
+    }
+}
+
 impl Blobs for Registry<'_> {
     fn open(&self, blob: &Blob) -> io::Result<Box<dyn Read + Send + '_>> {
-        let get = || -> Result<Reply> {
-            let reply = self.get(&format!("blobs/{}", blob.digest), &[])?;
-            check(&reply)?;
-            Ok(reply)
-        };
-        let reply = get().map_err(|error| io::Error::other(format!("blob {}: {error:#}", blob.digest)))?;
-        Ok(reply.body)
+        let body = self.blob(blob, 0);
+        let body = body.map_err(|error| io::Error::other(format!("blob {}: {error:#}", blob.digest)))?;
+        Ok(Box::new(Continued { registry: self, blob: blob.clone(), body, received: 0, tries: TRIES }))
+    }
+}
+
+/// A blob that is asked for again from where it broke off. Whatever comes is verified by its digest.
+struct Continued<'a> {
+    registry: &'a Registry<'a>,
+    blob: Blob,
+    body: Box<dyn Read + Send>,
+    received: u64,
+    /// How often it may still break off.
+    tries: u32,
+}
+
+impl Read for Continued<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let broken = match self.body.read(buffer) {
+                Ok(0) if self.received < self.blob.size && !buffer.is_empty() => None,
+                Ok(length) => {
+                    self.received += length as u64;
+                    return Ok(length);
+                }
+                Err(error) => Some(error),
+            };
+            if self.tries == 0 {
+                // That it is too short shows where it is verified.
+                return broken.map_or(Ok(0), Err);
+            }
+            self.tries -= 1;
+            thread::sleep(PAUSE);
+            match self.registry.blob(&self.blob, self.received) {
+                Ok(body) => self.body = body,
+                Err(error) => {
+                    return Err(io::Error::other(format!("blob {}: {error:#}", self.blob.digest)));
+                }
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use appc::{
-    aci::{self, Limits},
+    aci::{self, ArchiveWriter, Compression, Entry, EntryKind, Limits},
     types::ImageId,
 };
 use rkt_pod::lock::{Kind, Lock};
@@ -128,14 +128,10 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the image's archive, uncompressed: its hash is the image's ID.
+    /// Writes the image's archive, uncompressed: its hash is the image's ID, unless the image was made of layers.
     pub(crate) fn export(&self, image: &ImageRecord, place: Place<'_>) -> Result<()> {
         if !self.index.layers(image.id.as_str())?.is_empty() {
-            return Err(StoreError::Lookup(format!(
-                "image {} was made of layers, and there is no ACI of it; render it with rkt image render, and build one \
-                 with actool build",
-                image.display_name()
-            )));
+            return self.export_layers(image, place);
         }
         let made = Beside::new(place)?;
         let _reading = self.reading()?;
@@ -160,6 +156,43 @@ impl Store {
         made.place(&path)
     }
 
+    /// Writes an image that was made of layers as one archive, which is another image with the same files and manifest.
+    fn export_layers(&self, image: &ImageRecord, place: Place<'_>) -> Result<()> {
+        let made = Beside::new(place)?;
+        let _reading = self.reading()?;
+        let root = made.root(Given::Layout)?;
+        self.tree(image)?.copy(&root)?;
+        let manifest = self.manifest_bytes(image)?;
+        let path = made.layout().join("manifest");
+        fs::write(&path, &manifest).step("write", &path)?;
+        let path = made.path().join("image");
+        let mut output = File::create_new(&path).step("make", &path)?;
+        let mut write = || -> std::result::Result<(), WriteFailure> {
+            let limits = Limits::default();
+            let layout = aci::Layout::open(&made.layout())?;
+            let mut archive = ArchiveWriter::new(&mut output, Compression::None, &limits)?;
+            layout.walk(&mut |entry, content| archive.add(&entry, content).map_err(WriteFailure::from))?;
+            let entry = Entry {
+                path: "manifest".into(),
+                kind: EntryKind::Regular,
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+                size: manifest.len() as u64,
+                mtime: 0,
+                mtime_nsec: 0,
+                xattrs: Vec::new(),
+            };
+            archive.add(&entry, &mut manifest.as_slice())?;
+            archive.finish()?;
+            Ok(())
+        };
+        let shown = || place.path.display().to_string();
+        write().map_err(|error| StoreError::Lookup(format!("write {}: {error}", shown())))?;
+        output.sync_all().step("sync", place.path)?;
+        made.place(&path)
+    }
+
     fn check_id(&self, image: &ImageRecord, found: &ImageId) -> Result<()> {
         if *found == image.id {
             return Ok(());
@@ -170,6 +203,17 @@ impl Store {
             self.blob_path(&image.key()).display()
         )))
     }
+}
+
+/// Why an archive of layers could not be written.
+#[derive(Debug, thiserror::Error)]
+enum WriteFailure {
+    #[error(transparent)]
+    Layout(#[from] aci::LayoutError),
+    #[error(transparent)]
+    Archive(#[from] aci::WriteError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
 }
 
 /// A directory beside a place, in which what goes there is made. It vanishes with its owner; what an owner that was killed

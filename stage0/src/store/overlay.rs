@@ -2,8 +2,11 @@
 
 use std::{
     fs,
-    os::fd::{AsRawFd, OwnedFd},
-    path::Path,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -23,8 +26,21 @@ const TMPFS: i64 = 0x0102_1994;
 pub(crate) fn overlay_supported(data: &Path) -> Result<(), String> {
     match rustix::fs::statfs(data).map(|fs| fs.f_type) {
         Ok(EXT | BTRFS | TMPFS) => available(),
-        _ => available().and_then(|()| probe(data)),
+        _ => available().and_then(|()| if is_known(data) { Ok(()) } else { probe(data) }),
     }
+}
+
+/// Where it is noted that the file system can hold overlays, so that it is tried out once: the device's number.
+fn note_path(data: &Path) -> PathBuf {
+    data.join(rkt_pod::layout::STORE).join("overlay")
+}
+
+fn device(data: &Path) -> Option<String> {
+    Some(fs::metadata(data).ok()?.dev().to_string())
+}
+
+fn is_known(data: &Path) -> bool {
+    device(data).is_some_and(|device| fs::read_to_string(note_path(data)).is_ok_and(|known| known == device))
 }
 
 /// Whether the kernel has overlays at all.
@@ -56,7 +72,14 @@ fn probe(data: &Path) -> Result<(), String> {
         }
         fsconfig_create(&context)
     };
-    mount().map_err(|errno| {
+    let result = mount();
+    if result.is_ok()
+        && let Some(device) = device(data)
+        && fs::write(note_path(data), device).is_err()
+    {
+        // It is tried out again, then.
+    }
+    result.map_err(|errno| {
         let text = std::io::Error::from(errno).to_string();
         let words = text.split(" (os error").next().unwrap_or_default();
         format!("{} is on a file system that cannot hold overlays ({words})", data.display())

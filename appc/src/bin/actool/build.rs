@@ -2,10 +2,9 @@
 
 use std::{io::Write, path::PathBuf};
 
-use appc::aci::{ArchiveWriter, Compression, Entry, EntryKind, Limits};
+use appc::aci::{ArchiveWriter, Compression, Entry, EntryKind, Layout, Limits};
 
 use super::{
-    layout::Layout,
     output::Output,
     shell::{boolean, words},
 };

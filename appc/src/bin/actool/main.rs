@@ -5,7 +5,6 @@ mod cat_manifest;
 mod discover;
 mod encrypt;
 mod http;
-mod layout;
 mod output;
 mod passphrase;
 mod patch;

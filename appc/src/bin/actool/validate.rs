@@ -13,7 +13,7 @@ use appc::{
 };
 use clap::ValueEnum;
 
-use super::{layout::Layout, shell::words};
+use super::shell::words;
 
 /// Validate that one or more images or manifests meet the AppContainer specification
 #[derive(Debug, clap::Args)]
@@ -97,7 +97,7 @@ fn detect(path: &Path) -> Result<Type, Problem> {
 }
 
 fn layout(path: &Path) -> Result<&'static str, Problem> {
-    Layout::open(path).map(|_| "valid image layout").map_err(Problem::Content)
+    aci::Layout::open(path).map(|_| "valid image layout").map_err(|error| Problem::Content(error.to_string()))
 }
 
 fn image(path: &Path) -> Result<&'static str, Problem> {

@@ -8,6 +8,8 @@ use super::{Global, render::absolute};
 use crate::store::{GivePlace, Store};
 
 /// Write an image into a file, as an uncompressed archive with the same image ID.
+///
+/// One that was made of layers becomes one archive of all its files, which is an image of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Replace what is there

@@ -9,31 +9,48 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use appc::{
-    aci::{Entry, EntryKind},
-    schema::ImageManifest,
-};
 use rustix::{
     fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, major, minor},
     io::Errno,
 };
 
+use super::{Entry, EntryKind};
+use crate::schema::ImageManifest;
+
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// What is wrong with a layout, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LayoutError(String);
+
+impl From<LayoutError> for String {
+    fn from(error: LayoutError) -> String {
+        error.0
+    }
+}
+
 /// An open layout.
 #[derive(Debug)]
-pub(crate) struct Layout {
+pub struct Layout {
     directory: OwnedFd,
     path: PathBuf,
     /// Its manifest.
-    pub(crate) manifest: ImageManifest,
+    pub manifest: ImageManifest,
     manifest_stat: Stat,
 }
 
 impl Layout {
     /// Opens a layout and checks what is in it.
-    pub(crate) fn open(path: &Path) -> Result<Layout, String> {
+    ///
+    /// # Errors
+    /// Where it is none, or cannot be read.
+    pub fn open(path: &Path) -> Result<Layout, LayoutError> {
+        Layout::check(path).map_err(LayoutError)
+    }
+
+    fn check(path: &Path) -> Result<Layout, String> {
         let shown = path.display();
         let directory = rustix::fs::openat(
             CWD,
@@ -71,35 +88,37 @@ impl Layout {
         Ok(Layout { directory, path: path.to_owned(), manifest, manifest_stat })
     }
 
-    /// Calls `add` with every entry, `rootfs` first, each directory's entries in the order of their names.
-    pub(crate) fn walk(
+    /// Calls `add` with every entry, `rootfs` first, each directory's entries in the order of their names. The manifest is
+    /// left to the caller.
+    ///
+    /// # Errors
+    /// What `add` says, or where something cannot be read.
+    pub fn walk<E: From<LayoutError>>(
         &self,
-        add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), String>,
-    ) -> Result<(), String> {
+        add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut links = HashMap::new();
-        let root = stat(&self.directory, c"rootfs")
-            .map_err(|errno| format!("{}: {}", self.path.display(), words(errno)))?;
+        let root = stat(&self.directory, c"rootfs").map_err(|errno| wrong(&self.path, errno))?;
         let open = rustix::fs::openat(&self.directory, c"rootfs", DIRECTORY, Mode::empty());
-        let open = open.map_err(|errno| format!("{}: {}", self.path.display(), words(errno)))?;
+        let open = open.map_err(|errno| wrong(&self.path, errno))?;
         let mut entry = entry(Path::new("rootfs"), &root, EntryKind::Directory);
-        entry.xattrs = attributes(&open).map_err(|errno| format!("rootfs: {}", words(errno)))?;
+        entry.xattrs = attributes(&open).map_err(|errno| wrong(Path::new("rootfs"), errno))?;
         add(entry, &mut io::empty())?;
         self.walk_directory(&open, Path::new("rootfs"), &mut links, add)
     }
 
     /// When the manifest was changed: builds of the same layout give the same image.
-    pub(crate) fn manifest_time(&self) -> i64 {
+    pub fn manifest_time(&self) -> i64 {
         self.manifest_stat.st_mtime
     }
 
-    fn walk_directory(
+    fn walk_directory<E: From<LayoutError>>(
         &self,
         directory: &OwnedFd,
         path: &Path,
         links: &mut HashMap<(u64, u64), PathBuf>,
-        add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let wrong = |path: &Path, errno: Errno| format!("{}: {}", path.display(), words(errno));
+        add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut names: Vec<OsString> = Vec::new();
         for item in Dir::read_from(directory).map_err(|errno| wrong(path, errno))? {
             let item = item.map_err(|errno| wrong(path, errno))?;
@@ -124,7 +143,8 @@ impl Layout {
                         .map_err(|errno| wrong(&below, errno))?;
                     let opened = rustix::fs::fstat(&file).map_err(|errno| wrong(&below, errno))?;
                     if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
-                        return Err(format!("{}: was replaced while it was read", below.display()));
+                        let text = format!("{}: was replaced while it was read", below.display());
+                        return Err(LayoutError(text).into());
                     }
                     entry.xattrs = attributes(&file).map_err(|errno| wrong(&below, errno))?;
                     add(entry, &mut File::from(file))?;
@@ -143,6 +163,10 @@ impl Layout {
     }
 }
 
+fn wrong(path: &Path, errno: Errno) -> LayoutError {
+    LayoutError(format!("{}: {}", path.display(), words(errno)))
+}
+
 fn stat(directory: &OwnedFd, name: &CStr) -> rustix::io::Result<Stat> {
     rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
 }
@@ -156,7 +180,7 @@ fn read_manifest(directory: &OwnedFd) -> Result<(ImageManifest, Stat), String> {
     }
     let mut text = Vec::new();
     File::from(file)
-        .take(appc::MAX_MANIFEST_SIZE + 1)
+        .take(crate::MAX_MANIFEST_SIZE + 1)
         .read_to_end(&mut text)
         .map_err(|error| error.kind().to_string())?;
     Ok((ImageManifest::from_slice(&text).map_err(|error| error.to_string())?, stat))
@@ -233,7 +257,7 @@ fn attributes(file: &OwnedFd) -> rustix::io::Result<Vec<(OsString, Vec<u8>)>> {
 }
 
 /// An error in words.
-pub(crate) fn words(errno: Errno) -> String {
+fn words(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
