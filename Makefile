@@ -88,6 +88,7 @@ $(addprefix check-,bookworm trixie sid): check-%: images
 	exit $$status
 
 ## bench: rkt beside its peers, in one run; writes the numbers of docs/performance.md
+bench: needs += hyperfine=/usr/bin/hyperfine
 bench: setup release
 	tests/testbed/testbed boot $(BENCH)
 	status=0; tests/bench/bench "$(BENCH)" "$(optimised)" "$(target_dir)/bench" || status=$$?; \
