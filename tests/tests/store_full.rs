@@ -10,8 +10,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use rkt_tests::{Outcome, Rkt, args, run};
+use rkt_tests::{Launcher, Outcome, Rkt, args, run};
 use rusqlite::Connection;
+
+// Apps that systemd starts are not in the namespaces of whoever wants them: all of this is for the direct launcher.
 
 /// A mount namespace in which a script has mounted something. It ends with its only process.
 struct Namespace(Child);
@@ -63,7 +65,7 @@ fn one_line(end: &Outcome) {
 
 #[test]
 fn case_33_a_full_disk_is_named_and_what_was_there_stays() {
-    let rkt = Rkt::new();
+    let rkt = Rkt::with_launcher(Launcher::Direct);
     let small = rkt.image("small", |image| image.sh("echo ran"));
     let big = rkt.image("big", |image| image.file("noise", noise(24 << 20), 0o644));
     let place = rkt.files().join("full");
@@ -96,7 +98,7 @@ fn case_33_a_full_disk_is_named_and_what_was_there_stays() {
 
 #[test]
 fn case_33_a_read_only_store_can_be_read_and_nothing_else() {
-    let rkt = Rkt::new();
+    let rkt = Rkt::with_launcher(Launcher::Direct);
     let image = rkt.image("fixed", |image| image.sh("echo ran"));
     let other = rkt.image("other", |image| image);
     let id = rkt.rkt(args!["fetch", "--full", &image]).success().stdout.trim().to_owned();
@@ -117,7 +119,7 @@ fn case_33_a_read_only_store_can_be_read_and_nothing_else() {
 
 #[test]
 fn case_33_too_few_descriptors_or_too_little_memory_leave_nothing() {
-    let rkt = Rkt::new();
+    let rkt = Rkt::with_launcher(Launcher::Direct);
     let image = rkt.image("some", |image| image.sh("echo ran").file("noise", noise(4 << 20), 0o644));
     rkt.rkt(["image", "list"]).success();
     let limited_to = |limit: &str, args: &[OsString]| {
@@ -159,7 +161,7 @@ fn case_33_too_few_descriptors_or_too_little_memory_leave_nothing() {
 
 #[test]
 fn case_32_a_store_of_a_newer_version_is_left_alone() {
-    let rkt = Rkt::new();
+    let rkt = Rkt::with_launcher(Launcher::Direct);
     let image = rkt.image("newer", |image| image);
     rkt.rkt(args!["fetch", &image]).success();
     let path = rkt.data().join("cas/db/index.sqlite3");
@@ -185,7 +187,7 @@ fn case_32_a_store_of_a_newer_version_is_left_alone() {
 
 #[test]
 fn case_44_overlays_are_used_where_they_can_be_and_copies_elsewhere() {
-    let rkt = Rkt::new();
+    let rkt = Rkt::with_launcher(Launcher::Direct);
     let image =
         rkt.image("probed", |image| image.sh("grep -c '^rkt / overlay ' /proc/mounts; echo x > /new"));
     let place = |name: &str| {

@@ -58,7 +58,7 @@ pub(super) fn wait(path: &Path, kind: Kind) -> Result<Lock> {
     loop {
         let lock = match Lock::wait(path, kind) {
             Ok(lock) => lock,
-            Err(_) if !path.exists() => {
+            Err(error) if is_missing(&error) => {
                 make(path)?;
                 continue;
             }
@@ -75,9 +75,14 @@ pub(super) fn try_now(path: &Path, kind: Kind) -> Result<Option<Lock>> {
     make(path)?;
     match Lock::try_now(path, kind) {
         Ok(lock) => Ok(lock.filter(|lock| is_at(lock, path))),
-        Err(_) if !path.exists() => Ok(None),
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(failed(&error)),
     }
+}
+
+/// Whether there was nothing to lock. There may be by now: others make and remove it, too.
+fn is_missing(error: &rkt_pod::Error) -> bool {
+    matches!(error, rkt_pod::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Whether what is locked still is what is there.
