@@ -1,82 +1,14 @@
 //! Signatures, made by a real gpg, and whom they are trusted of.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Stdio};
 
 use rkt_tests::{
-    Launcher, Outcome, Rkt, args,
+    Outcome, Rkt, args,
+    gpg::{Gpg, NOW},
     hostile::{Act, HostileServer},
     run,
 };
-
-/// An option of gpg that changes nothing.
-const NOW: &str = "--batch";
-
-/// A key ring of somebody who signs.
-struct Gpg {
-    home: PathBuf,
-}
-
-impl Gpg {
-    fn new(rkt: &Rkt, name: &str) -> Gpg {
-        let home = rkt.files().join(name);
-        fs::create_dir(&home).unwrap();
-        run(Command::new("chmod").arg("700").arg(&home)).success();
-        Gpg { home }
-    }
-
-    fn run(&self, args: &[&str]) -> Outcome {
-        let mut command = Command::new("gpg");
-        command.env("GNUPGHOME", &self.home).args([
-            "--batch",
-            "--yes",
-            "--quiet",
-            "--pinentry-mode=loopback",
-        ]);
-        run(command.args(["--passphrase", ""]).args(args).stdin(Stdio::null()))
-    }
-
-    /// Makes a key of `kind` that does not expire, and returns the file of its public part.
-    fn key(&self, kind: &str) -> PathBuf {
-        self.key_until(kind, "never", NOW)
-    }
-
-    fn key_until(&self, kind: &str, expires: &str, made: &str) -> PathBuf {
-        let user = "Builder <builder@example.com>";
-        self.run(&[made, "--quick-gen-key", user, kind, "sign,cert", expires]).success();
-        self.export()
-    }
-
-    fn export(&self) -> PathBuf {
-        let file = self.home.join("public.asc");
-        self.run(&["--armor", "--output", file.to_str().unwrap(), "--export"]).success();
-        file
-    }
-
-    fn fingerprint(&self) -> String {
-        let list = self.run(&["--with-colons", "--list-keys"]).success().stdout;
-        let line = list.lines().find(|line| line.starts_with("fpr:")).unwrap();
-        line.split(':').nth(9).unwrap().to_lowercase()
-    }
-
-    fn sign(&self, image: &Path, more: &[&str]) {
-        let asc = format!("{}.asc", image.display());
-        let mut all = more.to_vec();
-        all.extend(["--armor", "--output", &asc, "--detach-sign", image.to_str().unwrap()]);
-        self.run(&all).success();
-    }
-}
-
-/// The keeper of a ring asks an agent, which would stay.
-impl Drop for Gpg {
-    fn drop(&mut self) {
-        drop(Command::new("gpgconf").env("GNUPGHOME", &self.home).args(["--kill", "all"]).output());
-    }
-}
 
 fn trust(rkt: &Rkt, prefix: &str, key: &Path) -> Outcome {
     let prefix = format!("--prefix={prefix}");
@@ -321,119 +253,6 @@ fn case_08_parts_that_do_not_belong_together_are_got_anew() {
     let ranges: Vec<bool> =
         server.requests().iter().map(|request| request.header("range").is_some()).collect();
     assert_eq!(ranges, [false, false, true, false]);
-}
-
-const NGINX: &str = "
-pid BASE/nginx.pid; error_log BASE/error.log; worker_processes 1; daemon on;
-events { }
-http {
-    access_log off; client_body_temp_path BASE/t1; proxy_temp_path BASE/t2; fastcgi_temp_path BASE/t3;
-    uwsgi_temp_path BASE/t4; scgi_temp_path BASE/t5;
-    server {
-        listen 443 ssl; server_name test.invalid; root BASE/www;
-        ssl_certificate BASE/server.pem; ssl_certificate_key BASE/server.key;
-        location / { default_type text/html; }
-        location /images/ { add_header Cache-Control max-age=3600; }
-        location /private/ { auth_basic private; auth_basic_user_file BASE/users; }
-    }
-}
-";
-
-/// The way of the specification's tutorial: build, sign, serve with a page of discovery, trust by discovery, run by name.
-#[test]
-fn an_image_is_discovered_verified_and_run_by_its_name() {
-    let rkt = Rkt::new();
-    // It needs nginx and gpg, which the machine that runs the tests has.
-    if rkt.launcher() == Launcher::Systemd {
-        return;
-    }
-    let base = rkt.files();
-    let gpg = Gpg::new(&rkt, "gpg");
-    let key = gpg.key("ed25519");
-    let www = base.join("www");
-    fs::create_dir_all(www.join("images/test.invalid")).unwrap();
-    let built = rkt.image("hello", |image| image.label("version", "0.0.1").sh("echo hello from discovery"));
-    let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "amd64" };
-    let image = www.join(format!("images/test.invalid/hello-0.0.1-linux-{arch}.aci"));
-    fs::copy(&built, &image).unwrap();
-    gpg.sign(&image, &[]);
-    fs::copy(&key, www.join("keys.asc")).unwrap();
-    fs::write(
-        www.join("hello"),
-        "<meta name=\"ac-discovery\" content=\"test.invalid/hello https://test.invalid/images/{name}-{version}-{os}-{arch}.{ext}\">\n\
-         <meta name=\"ac-discovery-pubkeys\" content=\"test.invalid/hello https://test.invalid/keys.asc\">\n",
-    )
-    .unwrap();
-    fs::write(base.join("nginx.conf"), NGINX.replace("BASE", base.to_str().unwrap())).unwrap();
-    fs::write(base.join("hosts"), "127.0.0.1 test.invalid localhost\n").unwrap();
-    let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(&base)).success();
-    let certificate = |more: &[&str]| {
-        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-        openssl(&[&["req", "-x509", "-nodes", "-days", "2"], &curve[..], more].concat())
-    };
-    certificate(&["-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.pem"]);
-    let issuer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-keyout", "server.key", "-out", "server.pem"];
-    let name = ["-subj", "/CN=test.invalid", "-addext", "subjectAltName=DNS:test.invalid"];
-    certificate(&[&name[..], &["-addext", "basicConstraints=critical,CA:FALSE"], &issuer].concat());
-    // All in a network of its own, where the name leads to nginx.
-    let inside_with = |authority: &str, insecure: &str, words: &[&str]| {
-        let rkt_command = rkt.command([&[insecure][..], words].concat());
-        let mut command = Command::new("unshare");
-        command.args(["--net", "--mount", "sh", "-c"]).arg(format!(
-            "ip link set lo up && mount --bind {0}/hosts /etc/hosts && nginx -c {0}/nginx.conf || exit 99
-             \"$@\"; status=$?; nginx -c {0}/nginx.conf -s stop; exit $status",
-            base.display()
-        ));
-        command.arg("sh").arg(rkt_command.get_program()).args(rkt_command.get_args());
-        command.env("SSL_CERT_FILE", base.join(authority)).stdin(Stdio::null());
-        run(&mut command)
-    };
-    let inside = |insecure: &str, words: &[&str]| inside_with("ca.pem", insecure, words);
-    let name = "test.invalid/hello:0.0.1";
-    let run_it = ["run", "--net=none", "--supervisor=direct", name];
-    let none = "--insecure-options=none";
-    // Nobody is there to review the key, so it is not trusted, and the image not fetched.
-    inside(none, &run_it).exits(254).stderr_has("--skip-fingerprint-review").stderr_has("not trusted");
-    let trust = ["trust", "--prefix=test.invalid/hello", "--trust-keys-from-https"];
-    inside(none, &trust)
-        .success()
-        .stderr_has("without fingerprint review")
-        .stdout_has("gpg key fingerprint is: ");
-    inside(none, &run_it).success().stdout_is("hello from discovery\n").stderr_has("signature verified:");
-    // It is in the store now, and needs no server.
-    rkt.rkt(args![none, "run", "--net=none", "--supervisor=direct", name]).success();
-    // What has not expired is not asked for, and neither is its signature.
-    fs::remove_file(format!("{}.asc", image.display())).unwrap();
-    inside(none, &["fetch", name]).success().stderr_has("isn't expired, not fetching");
-    inside(none, &["fetch", "test.invalid/hello:2"]).exits(254).stderr_has("404");
-    inside(none, &["fetch", "test.invalid/nothing"]).exits(254).stderr_has("discovery failed");
-    // The image of another name, though signed by a key that is trusted for both.
-    let other = www.join(format!("images/test.invalid/hello-0.0.3-linux-{arch}.aci"));
-    fs::copy(&built, &other).unwrap();
-    gpg.sign(&other, &[]);
-    inside(none, &["fetch", "test.invalid/hello:0.0.3"]).exits(254).stderr_has("label version");
-    // What is for some only, with the credentials that the configuration has for the host.
-    let private = www.join("private");
-    fs::create_dir(&private).unwrap();
-    fs::copy(&built, private.join("hello.aci")).unwrap();
-    gpg.sign(&private.join("hello.aci"), &[]);
-    let hash = openssl(&["passwd", "-apr1", "s3cret"]).stdout;
-    fs::write(base.join("users"), format!("ci:{hash}")).unwrap();
-    let url = "https://test.invalid/private/hello.aci";
-    inside(none, &["fetch", url]).exits(254).stderr_has("bad HTTP status code: 401");
-    let auth = rkt.base().join("local/auth.d");
-    fs::create_dir_all(&auth).unwrap();
-    let credentials = r#"{"rktKind": "auth", "rktVersion": "v1", "domains": ["test.invalid"], "type": "basic",
-        "credentials": {"user": "ci", "password": "s3cret"}}"#;
-    fs::write(auth.join("ci.json"), credentials).unwrap();
-    inside(none, &["fetch", url]).success().stderr_lacks("s3cret");
-    // A certificate of nobody, for an image that the store does not have from there.
-    certificate(&["-subj", "/CN=Strange CA", "-keyout", "strange.key", "-out", "strange.pem"]);
-    let url = format!("https://test.invalid/images/test.invalid/hello-0.0.3-linux-{arch}.aci");
-    for insecure in [none, "--insecure-options=image"] {
-        inside_with("strange.pem", insecure, &["fetch", &url]).exits(254).stderr_has("certificate");
-    }
-    inside_with("strange.pem", "--insecure-options=image,tls", &["fetch", &url]).success();
 }
 
 #[test]

@@ -91,6 +91,12 @@ pub fn images<E>(
     })
 }
 
+/// Where the image of a name is on a host that has no pages for discovery: at its own name (simple discovery of the
+/// specification up to 0.7.4). It names no keys. `None` where the name lacks a label of that place.
+pub fn simple(name: &ImageName, scheme: &str) -> Option<Endpoint> {
+    endpoint(&format!("{scheme}://{{name}}-{{version}}-{{os}}-{{arch}}.{{ext}}"), name)
+}
+
 /// Finds the keys of a name: URLs, as they stand in the page.
 ///
 /// # Errors
@@ -182,6 +188,17 @@ mod tests {
         let found = images(&"example.com/a:2,os=linux".parse().unwrap(), &mut fetch(pages)).unwrap();
         let all: Vec<&str> = found.found.iter().map(|endpoint| endpoint.aci.as_str()).collect();
         assert_eq!(all, ["https://s.example.com/example.com/a-2.aci", "hdfs://s/example.com/a-2-linux.aci"]);
+    }
+
+    #[test]
+    fn the_simple_place_of_a_name_is_made_of_its_labels() {
+        let at =
+            |name: &str| simple(&name.parse().unwrap(), "https").map(|endpoint| (endpoint.aci, endpoint.asc));
+        let url = "https://example.com/a/b-1.0-linux-amd64.aci".to_owned();
+        assert_eq!(at("example.com/a/b:1.0,os=linux,arch=amd64"), Some((url.clone(), format!("{url}.asc"))));
+        let latest = at("example.com/a,os=linux,arch=amd64").unwrap();
+        assert_eq!(latest.0, "https://example.com/a-latest-linux-amd64.aci");
+        assert_eq!(at("example.com/a:1.0,os=linux"), None);
     }
 
     #[test]

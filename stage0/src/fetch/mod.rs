@@ -7,12 +7,13 @@ mod review;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use appc::{
-    discovery,
+    discovery::{self, NotFound},
     types::{ImageName, host_os_arch},
 };
 
@@ -21,7 +22,7 @@ pub(crate) use review::{Review, keys_of, trust_key};
 
 use crate::{
     config::{Credential, InsecureOptions},
-    http::{Client, Schemes},
+    http::{Client, HttpError, Schemes},
     keys::ImageKeys,
     oci::{self, Basic, Place, Source},
     output::{Progress, note},
@@ -158,10 +159,37 @@ impl Fetcher<'_> {
         if !self.insecure.image() {
             self.look_for_keys(name.name.as_str());
         }
-        let found = discovery::images(&name, &mut |place| self.client().page(place, schemes))
-            .with_context(|| format!("image \"{name}\" is not in the store"))?;
-        let endpoint = found.found.first().context("discovery found nothing")?;
-        self.url(&endpoint.aci, &endpoint.asc, signature, Some(&name))
+        match discovery::images(&name, &mut |place| self.client().page(place, schemes)) {
+            Ok(found) => {
+                let endpoint = found.found.first().context("discovery found nothing")?;
+                self.url(&endpoint.aci, &endpoint.asc, signature, Some(&name))
+            }
+            Err(nowhere) => self.simple(&name, signature, schemes, &nowhere),
+        }
+    }
+
+    /// The image at the place that its own name is, where no page says where it is. The pages come first: those who
+    /// have them save the request that would fail.
+    fn simple(
+        &self,
+        name: &ImageName,
+        signature: Option<&Path>,
+        schemes: Schemes,
+        nowhere: &NotFound<HttpError>,
+    ) -> Result<ImageRecord> {
+        let mut error = format!("image \"{name}\" is not in the store: {nowhere}");
+        let silent = nowhere.failures.iter().filter(|(_, error)| !error.answered()).count();
+        // A host that does not answer need not be asked once more.
+        if silent < discovery::places(name.name.as_str()).count() {
+            for scheme in schemes.names() {
+                let Some(endpoint) = discovery::simple(name, scheme) else { break };
+                match self.url(&endpoint.aci, &endpoint.asc, signature, Some(name)) {
+                    Ok(image) => return Ok(image),
+                    Err(other) => write!(error, "; {other:#}")?,
+                }
+            }
+        }
+        bail!(error)
     }
 
     /// Looks for keys of a name that has none. That there are none, or that nobody accepts them, is told, and shows when

@@ -30,6 +30,16 @@ pub(crate) enum Schemes {
     All,
 }
 
+impl Schemes {
+    /// In the order in which they are tried.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Schemes::Https => &["https"],
+            Schemes::All => &["https", "http"],
+        }
+    }
+}
+
 /// Gets documents and images.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'a> {

@@ -12,18 +12,20 @@ pub(crate) struct HttpError {
     reason: String,
     /// Whether another try may fare better.
     passes: bool,
+    /// Whether a server has answered at all.
+    answered: bool,
 }
 
 impl HttpError {
     /// One that stays.
     pub(super) fn new(url: &str, reason: impl Into<String>) -> HttpError {
-        HttpError { url: plain(url), reason: plain(&reason.into()), passes: false }
+        HttpError { url: plain(url), reason: plain(&reason.into()), passes: false, answered: false }
     }
 
     /// What a server's status says that is no success.
     pub(super) fn status(url: &str, status: u16) -> HttpError {
         let passes = matches!(status, 429 | 500..);
-        HttpError { passes, ..HttpError::new(url, format!("bad HTTP status code: {status}")) }
+        HttpError { passes, answered: true, ..HttpError::new(url, format!("bad HTTP status code: {status}")) }
     }
 
     /// A request that got no answer.
@@ -48,5 +50,10 @@ impl HttpError {
     /// Whether another try may fare better.
     pub(super) fn passes(&self) -> bool {
         self.passes
+    }
+
+    /// Whether a server has answered, if not with what it was asked for.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered
     }
 }

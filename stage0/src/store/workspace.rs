@@ -11,6 +11,9 @@ use rkt_pod::lock::{Kind, Lock};
 use super::{Result, StoreError};
 use crate::files::{Step, remove_tree};
 
+/// How often one is made before we give up. Others sweep only when they begin: losing twice is rare.
+const TRIES: usize = 100;
+
 /// A directory of our own below `tmp`, locked as long as we live. It is removed when this is dropped; if we die before,
 /// the next one who makes a workspace removes it.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ impl Workspace {
         let parent = base.join("tmp");
         make(&parent)?;
         sweep(&parent);
-        loop {
+        for _ in 0..TRIES {
             let path = parent.join(uuid::Uuid::new_v4().to_string());
             fs::DirBuilder::new().mode(0o700).create(&path).step("make directory", &path)?;
             // Somebody who sweeps may have been here before our lock.
@@ -39,6 +42,7 @@ impl Workspace {
                 _ => {}
             }
         }
+        Err(StoreError::Lookup(format!("{}: whatever is made there is gone at once", parent.display())))
     }
 
     /// The directory.
