@@ -3,12 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: build release demo images check lint unit plain $(addprefix check-,bookworm trixie sid) bench install clean fmt setup tools
+.PHONY: build release demo images check lint unit plain $(addprefix check-,bookworm trixie sid vm) bench install clean fmt setup tools
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 SUITES ?= bookworm trixie sid
+# The suite of the virtual machine.
+VM ?= trixie
 # Where the benchmark runs.
 BENCH ?= trixie-bench
 
@@ -59,8 +61,8 @@ demo: images
 	tests/demo/demo "$(debug)/rkt" "$(RKT_DEMO_IMAGES)"
 
 ## check: everything that must be green
-check: setup tools lint unit plain $(addprefix check-,$(SUITES))
-	@echo "check: all green on the plain machine and in $(SUITES)"
+check: setup tools lint unit plain $(addprefix check-,$(SUITES)) check-vm
+	@echo "check: all green on the plain machine, in $(SUITES), and in the virtual machine"
 
 lint:
 	$(CARGO) fmt --all --check
@@ -86,6 +88,13 @@ $(addprefix check-,bookworm trixie sid): check-%: images
 	    $(CARGO) nextest run --locked --profile $* -p rkt-tests || status=$$?; \
 	tests/testbed/testbed stop $*; \
 	exit $$status
+
+# What only a kernel with all controllers can show, on both launchers.
+check-vm: needs += qemu-system-x86=/usr/bin/qemu-system-x86_64 kmod=/usr/sbin/depmod binutils=/usr/bin/objcopy e2fsprogs=/usr/sbin/mke2fs
+check-vm: setup build
+	tests/testbed/vm $(VM) "$(debug)" \
+	    "$$($(CARGO) test --no-run --locked --package rkt-tests --test enforced_limits --message-format=json \
+	        | jq -r 'select(.executable != null and .target.name == "enforced_limits") | .executable')"
 
 ## bench: rkt beside its peers, in one run; writes the numbers of docs/performance.md
 bench: needs += hyperfine=/usr/bin/hyperfine

@@ -171,6 +171,11 @@ impl PodDir {
         fs::read_to_string(self.path().join(layout::app_status(app))).ok()?.trim().parse().ok()
     }
 
+    /// Whether the kernel killed an app for lack of memory.
+    pub fn was_out_of_memory(&self, app: &str) -> bool {
+        self.path().join(layout::app_out_of_memory(app)).exists()
+    }
+
     /// What stage1 did when it started the pod.
     ///
     /// # Errors

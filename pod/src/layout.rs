@@ -70,6 +70,11 @@ pub fn app_status(app: &str) -> PathBuf {
     Path::new(STAGE1_ROOTFS).join(STATUS).join(app)
 }
 
+/// Marker beside an app's exit status: it was killed for lack of memory. App names have no dot. Ours.
+pub fn app_out_of_memory(app: &str) -> PathBuf {
+    Path::new(STAGE1_ROOTFS).join(STATUS).join(format!("{app}.oom"))
+}
+
 /// The upper and the work directory of an app's overlay, seen from the pod's directory.
 pub fn app_overlay(app: &str) -> (PathBuf, PathBuf) {
     let base = Path::new(OVERLAY).join(app);

@@ -71,7 +71,7 @@ impl Supervisor {
     }
 }
 
-/// The arguments of a stage1's `run`, in the order of rkt 1.30; `--supervisor` is ours.
+/// The arguments of a stage1's `run`, in the order of rkt 1.30; `--supervisor` and `--strict-isolators` are ours.
 #[derive(Debug, Clone, Default)]
 pub struct RunArgs {
     /// `--debug`
@@ -90,6 +90,8 @@ pub struct RunArgs {
     pub insecure_paths: bool,
     /// `--disable-seccomp`
     pub insecure_seccomp: bool,
+    /// `--strict-isolators`: refuse to start where an isolator would be without effect. Ours.
+    pub strict_isolators: bool,
     /// `--ipc=auto|private|parent`
     pub ipc: Option<String>,
     /// `--supervisor=auto|systemd|direct`
@@ -121,6 +123,7 @@ impl RunArgs {
             (self.insecure_capabilities, "--disable-capabilities-restriction"),
             (self.insecure_paths, "--disable-paths"),
             (self.insecure_seccomp, "--disable-seccomp"),
+            (self.strict_isolators, "--strict-isolators"),
         ] {
             if set {
                 args.push(flag.into());

@@ -14,11 +14,15 @@ use rustix::{
     io::Errno,
 };
 
+use crate::resources::{self, Controller, Limits};
+
 /// The pod's cgroup directory and what was made below it.
 #[derive(Debug)]
 pub(crate) struct PodCgroup {
     directory: OwnedFd,
     path: PathBuf,
+    /// Where we are ourselves, once we had to leave the cgroup above.
+    retreat: Option<PathBuf>,
 }
 
 /// Where cgroup2 is mounted: alone, or beside version 1.
@@ -45,7 +49,71 @@ impl PodCgroup {
             .map_err(|errno| format!("note the pod's cgroup: {errno}"))?;
         let directory =
             make(CWD, &path).map_err(|error| format!("make cgroup {}: {error}", path.display()))?;
-        Ok(PodCgroup { directory, path })
+        Ok(PodCgroup { directory, path, retreat: None })
+    }
+
+    /// Makes controllers available to the pod's cgroup and those below it. Returns the ones that are not to be had, and why.
+    pub(crate) fn enable(&mut self, controllers: &[Controller]) -> Vec<(Controller, String)> {
+        let mut missing = Vec::new();
+        for controller in controllers {
+            if let Err(reason) = self.enable_one(*controller) {
+                missing.push((*controller, reason));
+            }
+        }
+        missing
+    }
+
+    fn enable_one(&mut self, controller: Controller) -> Result<(), String> {
+        let above = self.path.parent().ok_or("the pod's cgroup has none above it")?.to_owned();
+        let given = fs::read_to_string(above.join("cgroup.controllers")).unwrap_or_default();
+        if !given.split_whitespace().any(|name| name == controller.name()) {
+            return Err(format!("cgroup {} has no controller {controller}", above.display()));
+        }
+        let failed =
+            |error: io::Error| format!("enable controller {controller} in {}: {error}", above.display());
+        match delegate(&above, controller) {
+            // Who passes controllers on must not have processes itself. We can leave; others we leave alone.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && self.retreat.is_none() => {
+                self.leave().map_err(failed)?;
+                delegate(&above, controller).map_err(|_| {
+                    format!(
+                        "cgroup {} has processes besides rkt; start rkt in a cgroup of its own (systemd-run --scope)",
+                        above.display()
+                    )
+                })?;
+            }
+            result => result.map_err(failed)?,
+        }
+        delegate(&self.path, controller).map_err(failed)
+    }
+
+    /// Moves this process to a cgroup beside the pod's.
+    fn leave(&mut self) -> io::Result<()> {
+        let retreat = retreat(&self.path);
+        match fs::create_dir(&retreat) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        fs::write(retreat.join("cgroup.procs"), "0")?;
+        self.retreat = Some(retreat);
+        Ok(())
+    }
+
+    /// Moves this process back to where it came from.
+    fn come_back(&self, retreat: &Path) -> io::Result<()> {
+        let Some(above) = self.path.parent() else { return Ok(()) };
+        for controller in Controller::ALL {
+            if fs::write(above.join("cgroup.subtree_control"), format!("-{controller}")).is_err() {
+                // It was not passed on, or others below want it.
+            }
+        }
+        fs::write(above.join("cgroup.procs"), "0")?;
+        remove_tree(retreat)
+    }
+
+    /// Limits the pod as a whole. The error says what could not be written.
+    pub(crate) fn limit(&self, limits: &Limits, devices: &[String]) -> Result<(), String> {
+        resources::cgroup::limit(&self.directory, limits, devices)
     }
 
     /// Makes a cgroup below the pod's.
@@ -55,8 +123,24 @@ impl PodCgroup {
 
     /// Removes the pod's cgroups. Their processes are gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        remove_tree(&self.path)
+        remove_tree(&self.path)?;
+        match &self.retreat {
+            Some(retreat) => self.come_back(retreat),
+            None => Ok(()),
+        }
     }
+}
+
+/// Where the supervisor of a pod goes that had to leave the cgroup above the pod's.
+pub(crate) fn retreat(pod: &Path) -> PathBuf {
+    let mut name = pod.as_os_str().to_owned();
+    name.push(".supervisor");
+    PathBuf::from(name)
+}
+
+/// Passes a controller on to the cgroups below one.
+fn delegate(cgroup: &Path, controller: Controller) -> io::Result<()> {
+    fs::write(cgroup.join("cgroup.subtree_control"), format!("+{controller}"))
 }
 
 fn make(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {

@@ -110,7 +110,12 @@ fn remove_cgroup(relative: &str, uuid: &str) -> Result<()> {
         bail!("{}: {relative:?} is not a cgroup of this pod", layout::SUBCGROUP);
     }
     match cgroup::mount_point() {
-        Some(mount) => empty_cgroup(&mount.join(path)).with_context(|| format!("remove cgroup {relative}")),
+        Some(mount) => {
+            let path = mount.join(path);
+            [cgroup::retreat(&path), path].iter().try_for_each(|path| {
+                empty_cgroup(path).with_context(|| format!("remove cgroup {}", path.display()))
+            })
+        }
         None => Ok(()),
     }
 }

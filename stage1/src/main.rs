@@ -11,6 +11,7 @@ mod mounts;
 mod output;
 mod overlay;
 mod pod;
+mod resources;
 mod run;
 mod stop_signal;
 mod sys;

@@ -35,6 +35,8 @@ pub enum IsolatorValue {
     BlockIops(Resource),
     /// `resource/network-bandwidth`, in bytes a second, over all interfaces but loopback.
     NetworkBandwidth(Resource),
+    /// `resource/pids`, in processes and threads. The specification has no such isolator; this is an addition to it.
+    Pids(Resource),
     /// `os/linux/seccomp-remove-set`: these system calls are blocked.
     SeccompRemove(SeccompSet),
     /// `os/linux/seccomp-retain-set`: only these system calls are allowed.
@@ -98,6 +100,32 @@ impl Isolator {
             name.parse().map_err(|error| SchemaError::rule("name", format!("{error}")))?;
         let parsed = parse::value(name.as_str(), &Node::root(&value))?;
         Ok(Isolator { name, value: parsed, raw: value })
+    }
+
+    /// Checks that what it limits can be counted, and is not limited to nothing.
+    ///
+    /// # Errors
+    /// Which amount cannot be.
+    pub fn check_amounts(&self) -> Result<(), String> {
+        use IsolatorValue as V;
+        let (V::Cpu(resource)
+        | V::Memory(resource)
+        | V::BlockBandwidth(resource)
+        | V::BlockIops(resource)
+        | V::NetworkBandwidth(resource)
+        | V::Pids(resource)) = &self.value
+        else {
+            return Ok(());
+        };
+        for quantity in [&resource.request, &resource.limit].into_iter().flatten() {
+            let amount = if matches!(self.value, V::Cpu(_)) { quantity.milli() } else { quantity.units() };
+            match amount {
+                Some(0) => return Err(format!("{quantity} is nothing to run with")),
+                Some(_) => {}
+                None => return Err(format!("{quantity} is not an amount that could be counted")),
+            }
+        }
+        Ok(())
     }
 
     /// The value as it was given.

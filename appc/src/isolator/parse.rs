@@ -15,6 +15,7 @@ pub(super) fn value(name: &str, node: &Node<'_>) -> Result<IsolatorValue, Schema
         "resource/block-bandwidth" => V::BlockBandwidth(resource(node, true)?),
         "resource/block-iops" => V::BlockIops(resource(node, true)?),
         "resource/network-bandwidth" => V::NetworkBandwidth(resource(node, true)?),
+        "resource/pids" => V::Pids(limit_only(node)?),
         "os/linux/seccomp-remove-set" => V::SeccompRemove(seccomp(node)?),
         "os/linux/seccomp-retain-set" => V::SeccompRetain(seccomp(node)?),
         "os/linux/capabilities-remove-set" => V::CapabilitiesRemove(set(node)?),
@@ -64,6 +65,16 @@ fn resource(node: &Node<'_>, for_all: bool) -> Result<Resource, SchemaError> {
         return Err(node.error("the request must not be larger than the limit"));
     }
     Ok(Resource { default, request, limit })
+}
+
+/// A resource of which nothing can be guaranteed.
+fn limit_only(node: &Node<'_>) -> Result<Resource, SchemaError> {
+    let resource = resource(node, false)?;
+    match (resource.request, resource.limit) {
+        (Some(_), _) => Err(node.error("must have no request")),
+        (None, None) => Err(node.error("must have a limit")),
+        (None, Some(_)) => Ok(resource),
+    }
 }
 
 /// A quantity: a string, or a bare number.

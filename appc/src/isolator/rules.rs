@@ -44,7 +44,10 @@ mod tests {
 
     #[test]
     fn values_are_read_by_name() {
-        let cases: [(&str, Value, bool); 23] = [
+        let cases: [(&str, Value, bool); 26] = [
+            ("resource/pids", json!({"limit": "100"}), true),
+            ("resource/pids", json!({"limit": "100", "request": "1"}), false),
+            ("resource/pids", json!({}), false),
             ("resource/memory", json!({"limit": "1024", "request": "1Ki"}), true),
             ("resource/memory", json!({"limit": "1G"}), true),
             ("resource/memory", json!({"limit": 1_048_576}), true),

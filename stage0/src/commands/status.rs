@@ -144,6 +144,9 @@ fn text(description: &Description) -> String {
             if let Some(status) = pod.exit_status(app) {
                 line(&format!("app-{app}"), &status.to_string());
             }
+            if pod.was_out_of_memory(app) {
+                line(&format!("app-{app}-oom-killed"), "true");
+            }
         }
     }
     if let Some(runtime) = runtime {
@@ -156,6 +159,9 @@ fn text(description: &Description) -> String {
             if let Some(value) = value {
                 line(name, value);
             }
+        }
+        for reason in &runtime.not_enforced {
+            line("not-enforced", reason);
         }
     }
     text

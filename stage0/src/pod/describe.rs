@@ -125,6 +125,9 @@ impl Description {
         if let Some(status) = status {
             object.insert("exit_code".to_owned(), json!(status));
         }
+        if self.pod.was_out_of_memory(name) {
+            object.insert("oom_killed".to_owned(), json!(true));
+        }
         let app =
             self.manifest.iter().flat_map(|manifest| &manifest.apps).find(|app| app.name.as_str() == name);
         let Some(app) = app else { return Value::Object(object) };

@@ -45,6 +45,8 @@ pub(crate) struct AppOptions {
     pub(crate) caps_remove: Option<Vec<String>>,
     /// `--oom-score-adj`
     pub(crate) oom_score_adj: Option<i32>,
+    /// `--memory`, `--cpu` and the like.
+    pub(crate) isolators: Vec<Isolator>,
     /// `--annotation`
     pub(crate) annotations: Vec<(String, String)>,
     /// `--user-annotation`
@@ -60,6 +62,8 @@ pub(crate) struct PodOptions {
     pub(crate) volumes: Vec<Volume>,
     /// `--mount` before any image.
     pub(crate) mounts: Vec<Mount>,
+    /// `--pod-memory` and the like.
+    pub(crate) isolators: Vec<Isolator>,
     /// `--inherit-env`: our own environment.
     pub(crate) inherited: Vec<(String, String)>,
     /// `--set-env-file`, then `--set-env`.
@@ -82,7 +86,7 @@ pub(crate) fn generate(pod: &PodOptions, apps: &[(AppOptions, &AppImage)]) -> Re
         ac_version: appc::SPEC_VERSION.parse()?,
         apps: runtime,
         volumes: pod.volumes.clone(),
-        isolators: Vec::new(),
+        isolators: pod.isolators.clone(),
         annotations,
         ports: Vec::new(),
         user_annotations: Default::default(),
@@ -101,6 +105,13 @@ pub(crate) fn check_mounts(manifest: &PodManifest) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses limits of nothing, and beyond all that can be counted.
+pub(crate) fn check_isolators(whose: &str, isolators: &[Isolator]) -> Result<()> {
+    isolators.iter().try_for_each(|isolator| {
+        isolator.check_amounts().map_err(|reason| anyhow::anyhow!("{whose}: {}: {reason}", isolator.name))
+    })
 }
 
 /// Refuses an image for another machine.
@@ -232,7 +243,15 @@ fn isolate(app: &mut App, options: &AppOptions) -> Result<()> {
         let name = "os/linux/oom-score-adj";
         replace(name, name, json!(score)).context("--oom-score-adj")?;
     }
-    Ok(())
+    for isolator in &options.isolators {
+        // Of resources the last one counts; of the others there may be one.
+        let name = isolator.name.as_str();
+        if !name.starts_with("resource/") {
+            app.isolators.retain(|earlier| earlier.name.as_str() != name);
+        }
+        app.isolators.push(isolator.clone());
+    }
+    check_isolators("its isolators", &app.isolators)
 }
 
 /// Replaces a value where there is one to replace it with.

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rkt_pod::stage1::RuntimeState;
 use rustix::{
     io::Errno,
@@ -16,6 +16,7 @@ use super::{Event, Launch, Launcher};
 use crate::{
     cgroup::PodCgroup,
     init::{self, Init},
+    resources::{self, Controller, Limits, enforced},
     sys::{self, CloneSpec, Namespaces},
 };
 
@@ -25,6 +26,10 @@ pub(crate) struct Direct {
     program: OwnedFd,
     cgroup: Option<PodCgroup>,
     running: Vec<Child>,
+    /// Controllers that are not to be had.
+    missing: Vec<Controller>,
+    /// The numbers of the block devices, where limits need them.
+    devices: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -44,7 +49,19 @@ impl Direct {
             Some(rustix::thread::LinkNameSpaceType::ProcessID),
         )
         .context("enter the pod's PID namespace")?;
-        Ok(Direct { program, cgroup, running: Vec::new() })
+        Ok(Direct { program, cgroup, running: Vec::new(), missing: Vec::new(), devices: Vec::new() })
+    }
+
+    /// Limits an app's cgroup.
+    fn bound(&self, cgroup: &OwnedFd, limits: &Limits) -> Result<(), String> {
+        let limits = limits.without(&self.missing);
+        resources::cgroup::limit(cgroup, &limits, &self.devices)?;
+        // An app is killed as a whole: what is left of one after a part of it was killed is of no use.
+        match resources::cgroup::write(cgroup, "memory.oom.group", "1") {
+            Err(errno) if limits.memory.is_some() => Err(format!("write memory.oom.group: {errno}")),
+            // Without the controller nothing is limited, and the kernel decides.
+            _ => Ok(()),
+        }
     }
 
     fn child(&self, app: usize) -> Option<&Child> {
@@ -61,6 +78,25 @@ fn namespace(init: &Init) -> Result<OwnedFd> {
 }
 
 impl Launcher for Direct {
+    fn limit(&mut self, pod: &Limits, controllers: &[Controller]) -> Result<Vec<(Controller, String)>> {
+        let Some(cgroup) = &mut self.cgroup else {
+            let reason = |controller: &Controller| (*controller, "the pod has no cgroup".to_owned());
+            return Ok(controllers.iter().map(reason).collect());
+        };
+        let mut missing = cgroup.enable(controllers);
+        if controllers.contains(&Controller::Io) {
+            self.devices = enforced::block_devices().into_iter().map(|(_, number)| number).collect();
+            if self.devices.is_empty() {
+                missing.push((Controller::Io, enforced::NO_BLOCK_DEVICE.to_owned()));
+            }
+        }
+        self.missing = missing.iter().map(|(controller, _)| *controller).collect();
+        cgroup
+            .limit(&pod.without(&self.missing), &self.devices)
+            .map_err(|reason| anyhow!("limit the pod: {reason}"))?;
+        Ok(missing)
+    }
+
     fn launch(&mut self, launch: Launch<'_>) -> Result<()> {
         let cgroup = match &self.cgroup {
             Some(pod) => {
@@ -68,6 +104,10 @@ impl Launcher for Direct {
             }
             None => None,
         };
+        if let Some(cgroup) = &cgroup {
+            self.bound(cgroup, launch.limits)
+                .map_err(|reason| anyhow!("app {:?}: limit it: {reason}", launch.name))?;
+        }
         let null = init::open_null()?;
         let (_pid, pidfd) = sys::spawn(&CloneSpec {
             program: self.program.as_fd(),
@@ -97,8 +137,10 @@ impl Launcher for Direct {
             match rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), options) {
                 Ok(None) | Err(Errno::INTR) => true,
                 Ok(Some(status)) => {
+                    let out_of_memory = child.cgroup.as_ref().is_some_and(killed_for_memory);
                     kill_cgroup(child);
-                    events.push(Event::Ended { app: child.app, status: status_of(&status), stopped: false });
+                    let status = status_of(&status);
+                    events.push(Event::Ended { app: child.app, status, stopped: false, out_of_memory });
                     false
                 }
                 Err(errno) => {
@@ -156,6 +198,16 @@ fn kill_cgroup(child: &Child) {
     {
         // As above.
     }
+}
+
+/// Whether the kernel has killed something in this cgroup because a limit of memory was reached.
+fn killed_for_memory(cgroup: &OwnedFd) -> bool {
+    use rustix::fs::{Mode, OFlags};
+    let events = rustix::fs::openat(cgroup, "memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|file| std::io::read_to_string(std::fs::File::from(file)));
+    let kills = events.unwrap_or_default();
+    kills.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count != "0")
 }
 
 /// An exit status as the shell has it.

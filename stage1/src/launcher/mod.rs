@@ -14,7 +14,11 @@ use anyhow::Result;
 use rkt_pod::stage1::{RuntimeState, Supervisor};
 use rustix::process::Signal;
 
-use crate::{init::Init, pod::Pod};
+use crate::{
+    init::Init,
+    pod::Pod,
+    resources::{Controller, Limits},
+};
 
 pub(crate) use bus::Connecting;
 pub(crate) use control::Control;
@@ -34,6 +38,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) control: OwnedFd,
     /// What asks it to end.
     pub(crate) stop_signal: Signal,
+    /// What it may take of the machine.
+    pub(crate) limits: &'a Limits,
 }
 
 /// What a launcher has noticed.
@@ -47,6 +53,8 @@ pub(crate) enum Event {
         status: u8,
         /// Whether somebody stopped this app on purpose (`systemctl stop`), which is no failure of it.
         stopped: bool,
+        /// Whether the kernel killed it for lack of memory.
+        out_of_memory: bool,
     },
     /// An app could not be started.
     NotStarted {
@@ -60,6 +68,9 @@ pub(crate) enum Event {
 /// A way to start and watch apps. Set-up and teardown are beside each other: `finish` undoes what `launch` and the
 /// launcher's making left, all of it, and reports what it could not.
 pub(crate) trait Launcher {
+    /// Bounds the pod as a whole, and prepares for limits of apps that need `controllers`. Returns those that are not to be
+    /// had, and why. Comes once, before any app is launched.
+    fn limit(&mut self, pod: &Limits, controllers: &[Controller]) -> Result<Vec<(Controller, String)>>;
     /// Starts `app-exec` for an app. That it runs, and how it ends, comes as an [`Event`] or over its control socket.
     fn launch(&mut self, launch: Launch<'_>) -> Result<()>;
     /// Waits until the pod is known to the system, where it is to be, and notes in `state` as what. Comes once, after

@@ -1,6 +1,6 @@
 //! The systemd launcher: apps are transient services in the pod's slice, bound to the machine's unit.
 
-use std::{os::fd::BorrowedFd, path::PathBuf, time::Instant};
+use std::{fs, os::fd::BorrowedFd, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use rkt_pod::stage1::RuntimeState;
@@ -15,8 +15,10 @@ use super::{
     watch::{PropertiesChanged, Unit},
 };
 use crate::{
+    cgroup,
     init::{self, Init},
     pod::Pod,
+    resources::{Controller, Limits, enforced, units},
 };
 
 const MANAGER: Method = Method {
@@ -49,6 +51,10 @@ pub(crate) struct Systemd {
     machine: MachineUnit,
     registered: bool,
     units: Vec<Unit>,
+    /// What the pod as a whole may take of the machine.
+    limits: Limits,
+    /// The paths of the block devices, where limits need them.
+    devices: Vec<String>,
     /// What came in while we waited for something else.
     backlog: Vec<Message>,
 }
@@ -92,6 +98,8 @@ impl Systemd {
             machine,
             registered: false,
             units,
+            limits: Limits::default(),
+            devices: Vec::new(),
             backlog: Vec::new(),
         })
     }
@@ -99,14 +107,13 @@ impl Systemd {
     /// The units that come into being with the first app's. On its own the slice would be stopped at once, for the last
     /// unit that leaves takes it along, and a scope of machined's making would cost as much time as an app does.
     fn pod_units(&self) -> AuxiliaryUnits<'_> {
-        let mut units: AuxiliaryUnits<'_> = vec![(
-            self.slice.as_str(),
-            vec![
-                ("Description", format!("Apps of rkt pod {}", self.uuid).into()),
-                ("StopWhenUnneeded", true.into()),
-                ("BindsTo", vec![self.machine.name.as_str()].into()),
-            ],
-        )];
+        let mut slice: Properties<'_> = vec![
+            ("Description", format!("Apps of rkt pod {}", self.uuid).into()),
+            ("StopWhenUnneeded", true.into()),
+            ("BindsTo", vec![self.machine.name.as_str()].into()),
+        ];
+        slice.extend(units::properties(&self.limits, &self.devices));
+        let mut units: AuxiliaryUnits<'_> = vec![(self.slice.as_str(), slice)];
         if self.machine.is_ours {
             let leader = self.leader.as_raw_nonzero().get().cast_unsigned();
             let properties = vec![
@@ -152,7 +159,12 @@ impl Systemd {
         let body = message.body();
         let changed: PropertiesChanged<'_> = body.deserialize().ok()?;
         let ended = unit.learn(&changed);
-        ended.then(|| Event::Ended { app, status: unit.exit_status(), stopped: unit.stopping })
+        ended.then(|| Event::Ended {
+            app,
+            status: unit.exit_status(),
+            stopped: unit.stopping,
+            out_of_memory: unit.out_of_memory,
+        })
     }
 
     fn error(&self, message: &Message) -> Option<Event> {
@@ -177,6 +189,31 @@ fn is_started(message: &Message, object: &str) -> bool {
 }
 
 impl Launcher for Systemd {
+    fn limit(&mut self, pod: &Limits, controllers: &[Controller]) -> Result<Vec<(Controller, String)>> {
+        self.limits = pod.clone();
+        if controllers.is_empty() {
+            return Ok(Vec::new());
+        }
+        // systemd takes every limit, also where the kernel has nothing to enforce it with.
+        let given = match cgroup::mount_point() {
+            Some(mount) => fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default(),
+            None => String::new(),
+        };
+        let mut missing: Vec<(Controller, String)> = controllers
+            .iter()
+            .filter(|controller| !given.split_whitespace().any(|name| name == controller.name()))
+            .map(|controller| (*controller, format!("cgroup v2 has no controller {controller} here")))
+            .collect();
+        if controllers.contains(&Controller::Io) {
+            self.devices = enforced::block_devices().into_iter().map(|(path, _)| path).collect();
+            if self.devices.is_empty() && !missing.iter().any(|(controller, _)| *controller == Controller::Io)
+            {
+                missing.push((Controller::Io, enforced::NO_BLOCK_DEVICE.to_owned()));
+            }
+        }
+        Ok(missing)
+    }
+
     fn launch(&mut self, launch: Launch<'_>) -> Result<()> {
         let program = self.program.to_string_lossy().into_owned();
         let fields: Vec<Vec<u8>> = [("RKT_POD_UUID", self.uuid.as_str()), ("RKT_APP_NAME", launch.name)]
@@ -202,6 +239,11 @@ impl Launcher for Systemd {
             ("BindsTo", vec![self.machine.name.as_str()].into()),
             ("After", vec![self.machine.name.as_str()].into()),
         ];
+        properties.extend(units::properties(launch.limits, &self.devices));
+        if launch.limits.memory.is_some() || self.limits.memory.is_some() {
+            // An app is killed as a whole: what is left of one after a part of it was killed is of no use.
+            properties.push(("OOMPolicy", "kill".into()));
+        }
         if launch.stop_signal != Signal::TERM {
             properties.push(("KillSignal", launch.stop_signal.as_raw().into()));
         }

@@ -20,6 +20,8 @@ pub(super) struct Unit {
     pub(super) start: Option<NonZeroU32>,
     /// Whether it was told to stop while its process still ran.
     pub(super) stopping: bool,
+    /// Whether the kernel killed it for lack of memory.
+    pub(super) out_of_memory: bool,
     code: i32,
     status: i32,
     ended: bool,
@@ -50,6 +52,7 @@ impl Unit {
             description,
             start: None,
             stopping: false,
+            out_of_memory: false,
             code: 0,
             status: 0,
             ended: false,
@@ -64,6 +67,7 @@ impl Unit {
         if let Some(Variant::I32(status)) = changed.changed.get("ExecMainStatus") {
             self.status = *status;
         }
+        self.out_of_memory |= text(changed, "Result") == Some("oom-kill");
         // The unit is told to stop while its process still runs, which no death of the process looks like.
         if text(changed, "SubState").is_some_and(|state| state == "stop" || state == "stop-sigterm")
             && self.code == 0

@@ -6,6 +6,7 @@ mod supervise;
 mod volumes;
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -26,6 +27,7 @@ use crate::{
     mounts,
     output::{self, Output, Stream},
     pod::Pod,
+    resources::{Controller, Limits, enforced},
     stop_signal,
     sys::{self, SignalFd, Signals},
     terminal::Terminal,
@@ -83,6 +85,7 @@ fn make(
     let volumes = volumes::resolve(pod)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
+        let limits = limits(args, pod, launcher.as_mut(), state)?;
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
         let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some() };
@@ -94,7 +97,9 @@ fn make(
                 output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
                 Signal::TERM
             });
-            let launch = Launch { app: index, name: app.name(), spec: &path, control: theirs, stop_signal };
+            let limits = &limits[index];
+            let launch =
+                Launch { app: index, name: app.name(), spec: &path, control: theirs, stop_signal, limits };
             launcher.launch(launch)?;
             apps.push(supervise::App::new(app.name(), control));
         }
@@ -126,6 +131,37 @@ fn make(
             Err(error)
         }
     }
+}
+
+/// Bounds the pod, and returns the limits of its apps. Isolators without effect are told, or refused where the user wants
+/// all or nothing.
+fn limits(
+    args: &RunArgs,
+    pod: &Pod,
+    launcher: &mut dyn Launcher,
+    state: &mut RuntimeState,
+) -> Result<Vec<Limits>> {
+    let whole = Limits::of(&pod.manifest.isolators).context("the pod's isolators")?;
+    let apps: Vec<Limits> = pod
+        .apps
+        .iter()
+        .map(|app| Limits::of(&app.app.isolators).with_context(|| format!("app {:?}", app.name())))
+        .collect::<Result<_>>()?;
+    let needed: BTreeSet<Controller> = apps.iter().chain([&whole]).flat_map(Limits::controllers).collect();
+    let missing = launcher.limit(&whole, &needed.into_iter().collect::<Vec<_>>())?;
+    let reason = |wanted: Controller| {
+        missing.iter().find(|(controller, _)| *controller == wanted).map(|(_, reason)| reason.clone())
+    };
+    let each = pod.apps.iter().map(|app| (app.name(), app.app.isolators.as_slice()));
+    let without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
+    if let Some(first) = without_effect.first().filter(|_| args.strict_isolators) {
+        bail!("{first} (--strict-isolators: nothing was started)");
+    }
+    for line in &without_effect {
+        output::say(&format!("warning: {line}"));
+    }
+    state.not_enforced.extend(without_effect);
+    Ok(apps)
 }
 
 /// The app's root, then its volumes, all detached.

@@ -303,18 +303,30 @@ impl<'a> Supervisor<'a> {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Ended { app, status, stopped } => {
+            Event::Ended { app, status, stopped, out_of_memory } => {
                 // What it had to say before it ended, why it failed among that, waits on the socket.
                 while self.apps[app].control.is_some() && self.has_report(app) {
                     self.control(app);
                 }
                 let status = self.apps[app].failure.or(self.apps[app].reported).unwrap_or(status);
+                if out_of_memory && self.apps[app].status.is_none() {
+                    self.out_of_memory(app);
+                }
                 self.ended(app, status, stopped);
             }
             Event::NotStarted { app, reason } => {
                 output::say(&format!("app {:?}: {reason}", self.apps[app].name));
                 self.ended(app, rkt_pod::stage1::EXIT_FAILURE, false);
             }
+        }
+    }
+
+    /// Says, and notes beside its exit status, that an app was killed for lack of memory.
+    fn out_of_memory(&self, app: usize) {
+        let name = &self.apps[app].name;
+        output::say(&format!("app {name:?}: out of memory: its processes were killed"));
+        if let Err(error) = note(self.pod, &layout::app_out_of_memory(name), b"") {
+            output::say(&format!("app {name:?}: note that it was out of memory: {error:#}"));
         }
     }
 
@@ -332,7 +344,7 @@ impl<'a> Supervisor<'a> {
         }
         app.status = Some(status);
         app.control = None;
-        if let Err(error) = write_status(self.pod, &app.name, status) {
+        if let Err(error) = note(self.pod, &layout::app_status(&app.name), status.to_string().as_bytes()) {
             output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
         }
         // Who dies of the signal that was meant to stop it did not fail; who says something else did.
@@ -346,11 +358,9 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Keeps an app's exit status in the pod's directory.
-fn write_status(pod: &Pod, app: &str, status: u8) -> Result<()> {
-    let file = layout::app_status(app);
+/// Keeps how an app has ended in the pod's directory.
+fn note(pod: &Pod, file: &Path, text: &[u8]) -> Result<()> {
     let directory = crate::mounts::open_beneath(&pod.directory, file.parent().unwrap_or(Path::new(".")))?;
     let name = file.file_name().unwrap_or_default();
-    rkt_pod::directory::write_atomically(directory, Path::new(name), status.to_string().as_bytes(), 0o640)
-        .context("write it")
+    rkt_pod::directory::write_atomically(directory, Path::new(name), text, 0o640).context("write it")
 }

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 
 use anyhow::{Context, Result, bail};
-use appc::schema::Mount;
+use appc::{isolator::Isolator, schema::Mount};
 use clap::ArgMatches;
+use serde_json::json;
 
 use crate::{commands::boolean, pod::manifest::AppOptions};
 
@@ -68,7 +69,7 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 17] = [
+    const OPTIONS: [&str; 23] = [
         "name",
         "exec",
         "working_dir",
@@ -81,6 +82,12 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "caps_retain",
         "caps_remove",
         "oom_score_adj",
+        "memory",
+        "cpu",
+        "cpu_shares",
+        "pids_limit",
+        "block_bandwidth",
+        "block_iops",
         "annotation",
         "user_annotation",
         "user_label",
@@ -139,6 +146,9 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         "oom_score_adj" => {
             app.oom_score_adj = Some(value.parse().with_context(|| format!("{value:?} is not a number"))?);
         }
+        "memory" | "cpu" | "cpu_shares" | "pids_limit" | "block_bandwidth" | "block_iops" => {
+            app.isolators.push(isolator(id, value)?);
+        }
         "annotation" => app.annotations.push(pair(value)?),
         "user_annotation" => app.user_annotations.push(pair(value)?),
         "user_label" => app.user_labels.push(pair(value)?),
@@ -150,6 +160,24 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The isolator that an option for resources stands for.
+pub(super) fn isolator(option: &str, value: &str) -> Result<Isolator> {
+    let (name, value) = match option {
+        "memory" => ("resource/memory", json!({"limit": value})),
+        "cpu" => ("resource/cpu", json!({"limit": value})),
+        "pids_limit" => ("resource/pids", json!({"limit": value})),
+        "block_bandwidth" => ("resource/block-bandwidth", json!({"default": true, "limit": value})),
+        "block_iops" => ("resource/block-iops", json!({"default": true, "limit": value})),
+        _ => {
+            let shares: i64 = value.parse().with_context(|| format!("{value:?} is not a number"))?;
+            ("os/linux/cpu-shares", json!(shares))
+        }
+    };
+    let isolator = Isolator::new(name, value)?;
+    isolator.check_amounts().map_err(anyhow::Error::msg)?;
+    Ok(isolator)
 }
 
 fn once(slot: &mut Option<String>, value: &str) -> Result<()> {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use appc::schema::{Mount, PodManifest, Volume};
+use appc::{
+    isolator::Isolator,
+    schema::{Mount, PodManifest, Volume},
+};
 use clap::ArgMatches;
 use rkt_pod::{Lock, Place, PodDir};
 
@@ -44,6 +47,18 @@ pub(crate) struct PodArgs {
     /// Path to a pod manifest to run instead of images
     #[arg(long, value_name = "FILE")]
     pod_manifest: Option<PathBuf>,
+    /// Memory limit of the whole pod
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    pod_memory: Option<String>,
+    /// Processor limit of the whole pod
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    pod_cpu: Option<String>,
+    /// Share of processor time of the whole pod among its siblings
+    #[arg(long, value_name = "SHARES", allow_hyphen_values = true)]
+    pod_cpu_shares: Option<String>,
+    /// Limit of processes and threads of the whole pod
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pod_pids_limit: Option<String>,
     /// Copy the images instead of using overlays
     #[arg(long)]
     no_overlay: bool,
@@ -99,6 +114,24 @@ struct AppArgs {
     /// Out-of-memory score adjustment, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     oom_score_adj: Vec<String>,
+    /// Memory limit, in bytes or like 64Mi
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    memory: Vec<String>,
+    /// Processor limit, in cores or like 500m
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    cpu: Vec<String>,
+    /// Share of processor time, 2 to 262144; 1024 is what an app without any has
+    #[arg(long, value_name = "SHARES", allow_hyphen_values = true)]
+    cpu_shares: Vec<String>,
+    /// Limit of processes and threads
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pids_limit: Vec<String>,
+    /// Bytes a second that may be read from, and written to, each block device
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    block_bandwidth: Vec<String>,
+    /// Operations a second that may read from, and write to, each block device
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    block_iops: Vec<String>,
     /// Annotation of the app in the form key=value
     #[arg(long, value_name = "KEY=VALUE")]
     annotation: Vec<String>,
@@ -129,6 +162,7 @@ pub(crate) struct Planned {
 /// What the arguments say of the pod's apps.
 pub(crate) struct Wanted {
     mounts: Vec<Mount>,
+    isolators: Vec<Isolator>,
     apps: Vec<AppOptions>,
     policy: PullPolicy,
 }
@@ -138,17 +172,34 @@ impl PodArgs {
     pub(crate) fn check(&self, matches: Option<&ArgMatches>) -> Result<Wanted> {
         let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
         let policy = self.policy.get(PullPolicy::New)?;
-        check(self, policy, &mounts, &apps)?;
-        Ok(Wanted { mounts, apps, policy })
+        let isolators = self.isolators()?;
+        check(self, policy, &mounts, &apps, &isolators)?;
+        Ok(Wanted { mounts, isolators, apps, policy })
+    }
+
+    /// What the pod as a whole is bound to.
+    fn isolators(&self) -> Result<Vec<Isolator>> {
+        [
+            ("memory", &self.pod_memory),
+            ("cpu", &self.pod_cpu),
+            ("cpu_shares", &self.pod_cpu_shares),
+            ("pids_limit", &self.pod_pids_limit),
+        ]
+        .into_iter()
+        .filter_map(|(option, value)| Some((option, value.as_deref()?)))
+        .map(|(option, value)| {
+            arguments::isolator(option, value).with_context(|| format!("--pod-{}", option.replace('_', "-")))
+        })
+        .collect()
     }
 
     /// Finds the images and makes the pod's manifest.
     pub(crate) fn plan(&self, global: &Global, wanted: Wanted) -> Result<Planned> {
-        let Wanted { mounts, apps, policy } = wanted;
+        let Wanted { mounts, isolators, apps, policy } = wanted;
         let store = Store::open(&global.dir)?;
         let (manifest, images, preparing) = match &self.pod_manifest {
             Some(path) => from_manifest(&store, path)?,
-            None => from_images(global, &store, self, policy, mounts, &apps)?,
+            None => from_images(global, &store, self, policy, (mounts, isolators), &apps)?,
         };
         let overlay = !self.no_overlay && has_overlay(global);
         Ok(Planned { manifest, images, overlay, _preparing: preparing })
@@ -193,10 +244,17 @@ pub(crate) fn discard(mut pod: PodDir, lock: Lock, debug: bool) {
 }
 
 /// Refuses what does not go together.
-fn check(args: &PodArgs, policy: PullPolicy, mounts: &[Mount], apps: &[AppOptions]) -> Result<()> {
+fn check(
+    args: &PodArgs,
+    policy: PullPolicy,
+    mounts: &[Mount],
+    apps: &[AppOptions],
+    isolators: &[Isolator],
+) -> Result<()> {
     if args.pod_manifest.is_some() {
         let others = !apps.is_empty()
             || !mounts.is_empty()
+            || !isolators.is_empty()
             || !args.volume.is_empty()
             || args.inherit_env
             || policy != PullPolicy::New
@@ -239,7 +297,7 @@ fn from_images(
     store: &Store,
     args: &PodArgs,
     policy: PullPolicy,
-    mounts: Vec<Mount>,
+    (mounts, isolators): (Vec<Mount>, Vec<Isolator>),
     apps: &[AppOptions],
 ) -> Result<(PodManifest, Vec<AppImage>, Lock)> {
     let progress = Progress::new(args.quiet);
@@ -256,6 +314,7 @@ fn from_images(
     let options = PodOptions {
         volumes: args.volume.clone(),
         mounts,
+        isolators,
         inherited: if args.inherit_env { environment::own() } else { Vec::new() },
         environment: environment::set(&args.set_env_file, &args.set_env)?,
     };
@@ -272,6 +331,7 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
         bail!("pod must contain at least one application");
     }
     manifest::check_mounts(&manifest)?;
+    manifest::check_isolators("pod", &manifest.isolators)?;
     let preparing = store.preparing()?;
     let mut images = Vec::new();
     for app in &manifest.apps {
@@ -280,6 +340,8 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
         let record = store.by_id(id.as_str()).with_context(|| format!("app {name:?}: image {id}"))?;
         let image = AppImage::new(store, record)?;
         manifest::check_platform(&image).with_context(|| format!("app {name:?}"))?;
+        let isolators = app.app.as_ref().map_or(&[][..], |app| &app.isolators);
+        manifest::check_isolators(&format!("app {name:?}"), isolators)?;
         if app.app.is_none() && store.manifest(&image.record)?.app.is_none() {
             bail!("app {name:?}: neither the pod manifest nor its image says what to execute");
         }

@@ -21,6 +21,9 @@ pub(crate) struct StartArgs {
     /// Run the pod interactively, with the terminal for its only app
     #[arg(long)]
     interactive: bool,
+    /// Refuse to start the pod where this machine cannot enforce one of its isolators
+    #[arg(long)]
+    strict_isolators: bool,
     /// Whether to stay in the parent IPC namespace: auto, private or parent
     #[arg(long, value_name = "MODE", value_parser = ["auto", "private", "parent"])]
     ipc: Option<String>,
@@ -54,6 +57,7 @@ impl StartArgs {
             insecure_capabilities: global.insecure.capabilities(),
             insecure_paths: global.insecure.paths(),
             insecure_seccomp: global.insecure.seccomp(),
+            strict_isolators: self.strict_isolators,
             ipc: self.ipc.clone(),
             supervisor: self.supervisor,
             uuid: String::new(),
