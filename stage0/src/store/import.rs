@@ -14,7 +14,7 @@ use sha2::{Digest, Sha512};
 
 use super::{
     ImageRecord, Result, Store, StoreError,
-    index::{Origin, Source},
+    origin::{Origin, Source},
     lock,
     sealed::{Image, Keys},
     tree,

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256, Sha512};
 use super::{
     ImageRecord, Result, Store, StoreError,
     import::{now, rename, sync},
-    index::Origin,
+    origin::Origin,
     listing, lock,
     tree::{Layer, Tree},
     unpack::Unpacker,
