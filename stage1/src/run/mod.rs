@@ -100,8 +100,8 @@ fn make(
             let limits = &limits[index];
             let launch =
                 Launch { app: index, name: app.name(), spec: &path, control: theirs, stop_signal, limits };
-            launcher.launch(launch)?;
-            apps.push(supervise::App::new(app.name(), control));
+            let pid = launcher.launch(launch)?;
+            apps.push(supervise::App::new(app.name(), control, pid));
         }
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
