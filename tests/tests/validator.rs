@@ -69,5 +69,7 @@ fn the_validator_finds_fault() {
         "--environment=PATH=/bin"
     ]);
     let end = end.exits(1).stdout_has("sidekick FAIL").stderr_has("==> PATH is \"/bin\"");
-    end.stderr_has("the working directory is \"/bin\"").stderr_has("/proc/sys is writable").stderr_has("/db/main");
+    end.stderr_has("the working directory is \"/bin\"")
+        .stderr_has("/proc/sys is writable")
+        .stderr_has("/db/main");
 }
