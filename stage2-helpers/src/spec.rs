@@ -89,11 +89,13 @@ pub struct EtcFile {
 }
 
 /// The seccomp filter of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seccomp {
     /// The filter that was compiled at build time.
     Default,
-    /// None (`--insecure-options=seccomp`).
+    /// None (`--insecure-options=seccomp`, or an app that retains all calls).
     Off,
+    /// The app's own: a program for the kernel, one instruction of eight bytes a number, as they lie in memory.
+    Program(Vec<u64>),
 }

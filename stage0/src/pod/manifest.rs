@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use appc::{
-    isolator::Isolator,
+    isolator::{Isolator, IsolatorValue},
     schema::{App, Mount, PodManifest, RuntimeApp, RuntimeImage, Volume},
     types::{AcName, Annotations, check_os_arch, host_os_arch},
 };
+use rkt_seccomp::Mode;
 use serde_json::json;
 
 use super::prepare::AppImage;
@@ -45,6 +46,8 @@ pub(crate) struct AppOptions {
     pub(crate) caps_remove: Option<Vec<String>>,
     /// `--oom-score-adj`
     pub(crate) oom_score_adj: Option<i32>,
+    /// `--seccomp`
+    pub(crate) seccomp: Option<Isolator>,
     /// `--memory`, `--cpu` and the like.
     pub(crate) isolators: Vec<Isolator>,
     /// `--annotation`
@@ -107,11 +110,21 @@ pub(crate) fn check_mounts(manifest: &PodManifest) -> Result<()> {
     Ok(())
 }
 
-/// Refuses limits of nothing, and beyond all that can be counted.
+/// Refuses limits of nothing, and beyond all that can be counted, and sets of system calls that there are none of.
 pub(crate) fn check_isolators(whose: &str, isolators: &[Isolator]) -> Result<()> {
     isolators.iter().try_for_each(|isolator| {
-        isolator.check_amounts().map_err(|reason| anyhow::anyhow!("{whose}: {}: {reason}", isolator.name))
+        check_isolator(isolator).with_context(|| format!("{whose}: {}", isolator.name))
     })
+}
+
+fn check_isolator(isolator: &Isolator) -> Result<()> {
+    let (mode, set) = match &isolator.value {
+        IsolatorValue::SeccompRetain(set) => (Mode::Retain, set),
+        IsolatorValue::SeccompRemove(set) => (Mode::Remove, set),
+        _ => return isolator.check_amounts().map_err(anyhow::Error::msg),
+    };
+    rkt_seccomp::filter(mode, &set.set, set.errno.as_deref())?;
+    Ok(())
 }
 
 /// Refuses an image for another machine.
@@ -238,6 +251,9 @@ fn isolate(app: &mut App, options: &AppOptions) -> Result<()> {
                 .context("--caps-remove")?;
         }
         (None, None) => {}
+    }
+    if let Some(isolator) = &options.seccomp {
+        replace("os/linux/seccomp-", isolator.name.as_str(), isolator.raw().clone()).context("--seccomp")?;
     }
     if let Some(score) = options.oom_score_adj {
         let name = "os/linux/oom-score-adj";

@@ -8,7 +8,8 @@ use appc::{
     schema::{App, HandlerName},
 };
 use rkt_pod::{layout, stage1::RunArgs};
-use rustix::{fs::Mode, io::Errno};
+use rkt_seccomp::{Mode, Wanted};
+use rustix::{fs, io::Errno};
 use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, VERSION};
 
 use super::volumes;
@@ -57,7 +58,7 @@ pub(super) fn write(
 ) -> Result<String> {
     let name = app.name();
     let spec = build(pod, app, mounts, context).with_context(|| format!("app {name:?}"))?;
-    match rustix::fs::mkdirat(&pod.directory, layout::SPECS, Mode::from_raw_mode(0o750)) {
+    match rustix::fs::mkdirat(&pod.directory, layout::SPECS, fs::Mode::from_raw_mode(0o750)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).context("make the directory of the specs"),
     }
@@ -98,7 +99,7 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
             )
             .last()
             .unwrap_or(false),
-        seccomp: if args.insecure_seccomp { Seccomp::Off } else { Seccomp::Default },
+        seccomp: if args.insecure_seccomp { Seccomp::Off } else { seccomp(app)? },
         oom_score_adj: isolators(app)
             .filter_map(
                 |value| if let IsolatorValue::OomScoreAdj(score) = value { Some(*score) } else { None },
@@ -177,6 +178,25 @@ fn environment(app: &PodApp, terminal: bool) -> Vec<String> {
         variables.push((name.to_owned(), value.to_owned()));
     }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// The filter that the app asks for.
+fn seccomp(app: &App) -> Result<Seccomp> {
+    for isolator in &app.isolators {
+        let (mode, set) = match &isolator.value {
+            IsolatorValue::SeccompRetain(set) => (Mode::Retain, set),
+            IsolatorValue::SeccompRemove(set) => (Mode::Remove, set),
+            _ => continue,
+        };
+        let wanted = rkt_seccomp::filter(mode, &set.set, set.errno.as_deref())
+            .with_context(|| isolator.name.to_string())?;
+        return Ok(match wanted {
+            Wanted::Default => Seccomp::Default,
+            Wanted::Off => Seccomp::Off,
+            Wanted::Program(program) => Seccomp::Program(program),
+        });
+    }
+    Ok(Seccomp::Default)
 }
 
 /// The bounding set: the retain-set, else the defaults without the remove-set.

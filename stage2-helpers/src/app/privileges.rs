@@ -110,10 +110,15 @@ pub(super) fn confine_parent(spec: &AppSpec) -> Result<()> {
     if spec.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at("set", "no-new-privileges", exit::NO_NEW_PRIVILEGES)?;
     }
-    if spec.seccomp == Seccomp::Default {
-        sys::load_seccomp().at("load", "the seccomp filter", exit::SECCOMP)?;
+    let mut needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    match &spec.seccomp {
+        Seccomp::Default => {
+            sys::load_seccomp(sys::DEFAULT_FILTER).at("load", "the seccomp filter", exit::SECCOMP)?;
+        }
+        // The app's own filter may not let a parent do its work: the child loads it, right before it executes the app.
+        Seccomp::Program(_) => needed |= CapabilitySet::SYS_ADMIN,
+        Seccomp::Off => {}
     }
-    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
     let keep = target(spec, &Identity::ROOT, permitted)? | (needed & permitted);
     let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).at("set", "capabilities", status)
@@ -154,11 +159,19 @@ pub(super) fn drop_all(spec: &AppSpec, identity: &Identity, loading: Filter) -> 
     enter_working_directory(spec)?;
     sys::close_on_exec_from(3).at("close", "descriptors", exit::FDS)?;
     sys::reset_signals().at("reset", "signals", exit::FDS)?;
-    if spec.seccomp == Seccomp::Default && loading == Filter::ToLoad {
-        // Those that the app keeps stay permitted; only what the filter needs is added to what takes effect.
-        let during = CapabilitySets { permitted: all.permitted, ..filter };
-        rustix::thread::set_capabilities(None, during).at("set", "capabilities", status)?;
-        sys::load_seccomp().at("load", "the seccomp filter", exit::SECCOMP)?;
+    // Those that the app keeps stay permitted; only what the filter needs is added to what takes effect.
+    let during = CapabilitySets { permitted: all.permitted, ..filter };
+    match &spec.seccomp {
+        Seccomp::Default if loading == Filter::ToLoad => {
+            rustix::thread::set_capabilities(None, during).at("set", "capabilities", status)?;
+            sys::load_seccomp(sys::DEFAULT_FILTER).at("load", "the seccomp filter", exit::SECCOMP)?;
+        }
+        // It is loaded by the last call before the exec ([`super::execute`]), which takes away what is not in the bounding
+        // set: the filter need not let us drop it.
+        Seccomp::Program(_) => {
+            return rustix::thread::set_capabilities(None, during).at("set", "capabilities", status);
+        }
+        Seccomp::Default | Seccomp::Off => {}
     }
     let sets = CapabilitySets { effective: target, permitted: target, inheritable: none };
     rustix::thread::set_capabilities(None, sets).at("set", "capabilities", status)

@@ -111,6 +111,9 @@ struct AppArgs {
     /// Capabilities to remove, comma-separated
     #[arg(long, value_name = "CAPS")]
     caps_remove: Vec<String>,
+    /// System calls to retain or to remove: mode=retain|remove,[errno=ERRNO,]CALL,…
+    #[arg(long, value_name = "FILTER")]
+    seccomp: Vec<String>,
     /// Out-of-memory score adjustment, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     oom_score_adj: Vec<String>,
