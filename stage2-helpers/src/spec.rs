@@ -50,6 +50,12 @@ pub struct AppSpec {
     pub capabilities: Option<Vec<String>>,
     /// Set the no-new-privileges bit.
     pub no_new_privileges: bool,
+    /// The SELinux context that the app gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<String>,
+    /// The AppArmor profile that confines the app. It is loaded already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
     /// Which system calls the app may make.
     pub seccomp: Seccomp,
     /// `oom_score_adj`, -1000 to 1000.

@@ -23,7 +23,9 @@ fn calls_are_removed_with_an_error_or_kill() {
     let end = shell(&rkt, script, &["--seccomp=mode=remove,errno=EXDEV,mkdir,mkdirat"]).success();
     end.stdout_is("ended 1\n").stderr_has("link"); // "Invalid cross-device link"
     let script = "mkdir /made; echo \"ended $?\"";
-    shell(&rkt, script, &["--seccomp=mode=remove,mkdir,mkdirat"]).success().stdout_is(&format!("ended {KILLED}\n"));
+    shell(&rkt, script, &["--seccomp=mode=remove,mkdir,mkdirat"])
+        .success()
+        .stdout_is(&format!("ended {KILLED}\n"));
     shell(&rkt, script, &["--seccomp=mode=remove,mount"]).success().stdout_is("ended 0\n");
     shell(&rkt, "exec mkdir /made", &["--seccomp=mode=remove,mkdir,mkdirat"]).exits(KILLED);
 }
@@ -36,7 +38,9 @@ fn only_what_is_retained_can_be_called() {
     let with = |more: &str| format!("--seccomp=mode=retain,errno=EPERM,{sets}{more}");
     shell(&rkt, script, &[&with("")]).success().stdout_is("made\nended\n");
     shell(&rkt, "chown 1:1 /bin || echo refused", &[&with("")]).success().stdout_is("refused\n");
-    shell(&rkt, "chown 1:1 /bin && echo changed", &[&with(",@systemd/chown")]).success().stdout_is("changed\n");
+    shell(&rkt, "chown 1:1 /bin && echo changed", &[&with(",@systemd/chown")])
+        .success()
+        .stdout_is("changed\n");
     let all = "--seccomp=mode=retain,@appc.io/all";
     shell(&rkt, "grep Seccomp: /proc/self/status", &[all]).success().stdout_is("Seccomp:\t0\n");
     let nothing = "--seccomp=mode=remove,@appc.io/empty";

@@ -33,9 +33,27 @@ pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Ident
         sys::take_terminal().at("take", "the terminal", exit::STDIN)?;
     }
     if let Some(score) = spec.oom_score_adj {
-        set_oom_score(score)?;
+        let object = "the out-of-memory score";
+        write_own("oom_score_adj", &score.to_string(), ("set", object, exit::OOM_ADJUST))?;
     }
+    label(spec)?;
     bound(spec)
+}
+
+/// Sets what the security modules make of whoever is executed next.
+fn label(spec: &AppSpec) -> Result<()> {
+    if let Some(context) = &spec.selinux {
+        let object = format!("SELinux context {context:?}");
+        write_own("attr/exec", context, ("set", &object, exit::SELINUX))?;
+    }
+    if let Some(profile) = &spec.apparmor {
+        let object = format!("AppArmor profile {profile:?}");
+        // A directory of its own since Linux 5.8, where several modules may be active.
+        let own = rustix::fs::access("/proc/self/attr/apparmor", rustix::fs::Access::EXISTS).is_ok();
+        let file = if own { "attr/apparmor/exec" } else { "attr/exec" };
+        write_own(file, &format!("exec {profile}"), ("set", &object, exit::APPARMOR))?;
+    }
+    Ok(())
 }
 
 /// Lets the app open `/dev/stdout` and its like: a pipe belongs to who made it, which is not the app.
@@ -53,18 +71,18 @@ fn own_stream(stream: &rustix::fd::OwnedFd, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// Through the procfs that we have mounted ourselves: whatever else may be at that path is refused.
-fn set_oom_score(score: i32) -> Result<()> {
+/// Writes a file of this process, through the procfs that we have mounted ourselves: whatever else may be at that path is
+/// refused.
+fn write_own(file: &str, text: &str, (step, object, status): (&'static str, &str, u8)) -> Result<()> {
     const PROC_MAGIC: i64 = 0x9fa0;
-    let (step, object, status) = ("set", "the out-of-memory score", exit::OOM_ADJUST);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, rustix::fs::Mode::empty())
+    let file = rustix::fs::open(format!("/proc/self/{file}"), flags, rustix::fs::Mode::empty())
         .at(step, object, status)?;
     let fs = rustix::fs::fstatfs(&file).at(step, object, status)?;
     if fs.f_type != PROC_MAGIC {
         return Err(failure(step, object, "/proc is not procfs", status));
     }
-    rustix::io::write(&file, score.to_string().as_bytes()).at(step, object, status).map(drop)
+    rustix::io::write(&file, text.as_bytes()).at(step, object, status).map(drop)
 }
 
 /// Drops from the bounding set what the app is not to have, ever.

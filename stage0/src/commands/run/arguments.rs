@@ -69,7 +69,7 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 24] = [
+    const OPTIONS: [&str; 25] = [
         "name",
         "exec",
         "working_dir",
@@ -81,6 +81,7 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "environment",
         "caps_retain",
         "caps_remove",
+        "no_new_privileges",
         "seccomp",
         "oom_score_adj",
         "memory",
@@ -146,6 +147,9 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         "caps_remove" => app.caps_remove = Some(list()),
         "oom_score_adj" => {
             app.oom_score_adj = Some(value.parse().with_context(|| format!("{value:?} is not a number"))?);
+        }
+        "no_new_privileges" => {
+            app.no_new_privileges = Some(boolean(value).map_err(anyhow::Error::msg)?);
         }
         "seccomp" => app.seccomp = Some(seccomp(value)?),
         "memory" | "cpu" | "cpu_shares" | "pids_limit" | "block_bandwidth" | "block_iops" => {
