@@ -1,6 +1,7 @@
 //! The entry point `run`: makes the pod and stays as its supervisor.
 
 mod args;
+pub(crate) mod rights;
 mod spec;
 mod supervise;
 mod volumes;

@@ -69,7 +69,7 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 23] = [
+    const OPTIONS: [&str; 25] = [
         "name",
         "exec",
         "working_dir",
@@ -81,6 +81,8 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "environment",
         "caps_retain",
         "caps_remove",
+        "no_new_privileges",
+        "seccomp",
         "oom_score_adj",
         "memory",
         "cpu",
@@ -146,6 +148,10 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         "oom_score_adj" => {
             app.oom_score_adj = Some(value.parse().with_context(|| format!("{value:?} is not a number"))?);
         }
+        "no_new_privileges" => {
+            app.no_new_privileges = Some(boolean(value).map_err(anyhow::Error::msg)?);
+        }
+        "seccomp" => app.seccomp = Some(seccomp(value)?),
         "memory" | "cpu" | "cpu_shares" | "pids_limit" | "block_bandwidth" | "block_iops" => {
             app.isolators.push(isolator(id, value)?);
         }
@@ -177,6 +183,28 @@ pub(super) fn isolator(option: &str, value: &str) -> Result<Isolator> {
     };
     let isolator = Isolator::new(name, value)?;
     isolator.check_amounts().map_err(anyhow::Error::msg)?;
+    Ok(isolator)
+}
+
+/// `mode=retain|remove,[errno=ERRNO,]CALL,…`
+fn seccomp(value: &str) -> Result<Isolator> {
+    let (mut mode, mut errno, mut set) = (None, None, Vec::new());
+    for word in value.split(',') {
+        match word.split_once('=') {
+            Some(("mode", word)) if mode.is_none() => mode = Some(word),
+            Some(("errno", word)) if errno.is_none() => errno = Some(word),
+            None if !word.is_empty() => set.push(word),
+            _ => bail!("{word:?} is not mode=retain, mode=remove, errno=ERRNO or a system call"),
+        }
+    }
+    let name = match mode {
+        Some("retain") => "os/linux/seccomp-retain-set",
+        Some("remove") => "os/linux/seccomp-remove-set",
+        Some(other) => bail!("mode={other}: must be retain or remove"),
+        None => bail!("mode=retain or mode=remove is missing"),
+    };
+    let isolator = Isolator::new(name, json!({"set": set, "errno": errno}))?;
+    crate::pod::manifest::check_isolators(name, std::slice::from_ref(&isolator))?;
     Ok(isolator)
 }
 

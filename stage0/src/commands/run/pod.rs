@@ -111,6 +111,12 @@ struct AppArgs {
     /// Capabilities to remove, comma-separated
     #[arg(long, value_name = "CAPS")]
     caps_remove: Vec<String>,
+    /// Whether the app gives up to gain privileges by executing programs
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_new_privileges: Vec<String>,
+    /// System calls to retain or to remove: mode=retain|remove,[errno=ERRNO,]CALL,…
+    #[arg(long, value_name = "FILTER")]
+    seccomp: Vec<String>,
     /// Out-of-memory score adjustment, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     oom_score_adj: Vec<String>,
