@@ -7,7 +7,7 @@ use serde_json::json;
 #[test]
 fn a_device_is_where_it_is_wanted_and_works() {
     let rkt = Rkt::new();
-    let look = "stat -c '%n %t:%T' /dev/kmsg /dev/deep/zero; head -c 4 /dev/deep/zero | wc -c";
+    let look = "stat -c '%n %t:%T' /dev/plenty /dev/deep/zero; head -c 4 /dev/deep/zero | wc -c";
     let image = rkt.image("devices", |image| image.sh(look));
     let end =
         rkt.run_pod(args![&image, "--device=/dev/kmsg", "--device=/dev/zero:/dev/deep/zero:rw"]).success();
