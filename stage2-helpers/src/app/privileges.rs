@@ -1,6 +1,6 @@
 //! Giving up what the app does not get, in an order in which each step may still be done.
 
-use std::str::FromStr;
+use std::{os::fd::OwnedFd, str::FromStr};
 
 use caps::{CapSet, Capability};
 use rustix::{
@@ -10,7 +10,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use super::{identity::Identity, receive::Descriptors};
+use super::identity::Identity;
 use crate::{
     control::exit,
     failure::{At, Result, failure, words},
@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// What is done once, whoever is executed then: standard streams, session, terminal, score, bounding set.
-pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Identity) -> Result<()> {
-    for (number, stream) in (0..).zip(&descriptors.stdio) {
+pub(super) fn settle(spec: &AppSpec, stdio: &[OwnedFd; 3], identity: &Identity) -> Result<()> {
+    for (number, stream) in (0..).zip(stdio) {
         sys::place(stream, number).at("set up", "a standard stream", exit::STDIN)?;
         own_stream(stream, identity)?;
     }
@@ -57,7 +57,7 @@ fn label(spec: &AppSpec) -> Result<()> {
 }
 
 /// Lets the app open `/dev/stdout` and its like: a pipe belongs to who made it, which is not the app.
-fn own_stream(stream: &rustix::fd::OwnedFd, identity: &Identity) -> Result<()> {
+fn own_stream(stream: &OwnedFd, identity: &Identity) -> Result<()> {
     let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
     let kind = kind.at("look at", "a standard stream", exit::STDIN)?;
     let is_ours = matches!(kind, FileType::Fifo);
