@@ -8,6 +8,10 @@ use appc::{
     schema::{App, Mount, PodManifest, RuntimeApp, RuntimeImage, Volume},
     types::{AcName, Annotations, check_os_arch, host_os_arch},
 };
+use rkt_pod::{
+    extras::{self, Extras},
+    sysctl,
+};
 use rkt_seccomp::Mode;
 use serde_json::json;
 
@@ -38,6 +42,8 @@ pub(crate) struct AppOptions {
     pub(crate) read_only: Option<bool>,
     /// `--mount`
     pub(crate) mounts: Vec<Mount>,
+    /// `--tmpfs`, `--device`, and the propagation of mounts.
+    pub(crate) extras: Extras,
     /// `--environment`
     pub(crate) environment: Vec<(String, String)>,
     /// `--caps-retain`
@@ -123,6 +129,12 @@ fn check_isolator(isolator: &Isolator) -> Result<()> {
     let (mode, set) = match &isolator.value {
         IsolatorValue::SeccompRetain(set) => (Mode::Retain, set),
         IsolatorValue::SeccompRemove(set) => (Mode::Remove, set),
+        IsolatorValue::Sysctl(settings) => {
+            return settings.iter().try_for_each(|(key, _)| match sysctl::owner(key) {
+                Some(_) => Ok(()),
+                None => bail!("{key:?} is no setting that a pod has for itself"),
+            });
+        }
         IsolatorValue::CapabilitiesRetain(set) | IsolatorValue::CapabilitiesRemove(set) => {
             return set.iter().try_for_each(|name| check_capability(name));
         }
@@ -179,6 +191,9 @@ fn runtime_app(pod: &PodOptions, options: &AppOptions, image: &AppImage) -> Resu
     let mut annotations = Annotations::default();
     for (key, value) in &options.annotations {
         annotations.set(key, value).context("--annotation")?;
+    }
+    if !options.extras.is_empty() {
+        annotations.set(extras::ANNOTATION, &serde_json::to_string(&options.extras)?)?;
     }
     Ok(RuntimeApp {
         name,

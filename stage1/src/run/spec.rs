@@ -91,12 +91,7 @@ fn command(app: &App) -> Result<Vec<String>> {
 }
 
 fn spec_mount(source: usize, mount: &volumes::Mount) -> Mount {
-    Mount {
-        source,
-        volume: mount.volume.name.as_str().to_owned(),
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-    }
+    Mount { source, volume: mount.name.clone(), target: mount.target.clone(), read_only: mount.read_only }
 }
 
 /// The files of `/etc` by which a program knows where it is.

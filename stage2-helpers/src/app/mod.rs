@@ -129,6 +129,7 @@ fn build(spec: &AppSpec, descriptors: &Descriptors, console: Option<OwnedFd>) ->
     let kernel = api::mount_all(spec, root, &pod, console)?;
     etc::mount_all(spec, root, &scratch)?;
     volumes::mount_all(spec, root, &descriptors.mounts)?;
+    api::close_devices(&kernel)?;
     if !spec.unprotected_paths {
         masks::protect(&kernel, &scratch)?;
     }

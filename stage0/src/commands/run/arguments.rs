@@ -7,6 +7,7 @@ use appc::{isolator::Isolator, schema::Mount};
 use clap::ArgMatches;
 use serde_json::json;
 
+use super::extras;
 use crate::{commands::boolean, pod::manifest::AppOptions};
 
 /// After each argument of a group. No argument of a process can contain it.
@@ -69,7 +70,7 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 25] = [
+    const OPTIONS: [&str; 27] = [
         "name",
         "exec",
         "working_dir",
@@ -78,6 +79,8 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "supplementary_gids",
         "readonly_rootfs",
         "mount",
+        "tmpfs",
+        "device",
         "environment",
         "caps_retain",
         "caps_remove",
@@ -115,7 +118,10 @@ fn collect(matches: &ArgMatches, options: &[&'static str]) -> Result<(Vec<Mount>
             // An empty word is none: scripts write them where an optional one is missing.
             ("images", _) if value.is_empty() => {}
             ("images", _) => apps.push(AppOptions { image: value.clone(), ..AppOptions::default() }),
-            ("mount", None) => mounts.push(mount(value)?),
+            ("mount", None) => match mount(value)? {
+                (mount, false) => mounts.push(mount),
+                (_, true) => bail!("--mount: propagation is for a mount of one image, after it"),
+            },
             ("app_arguments", None) => bail!("arguments after -- must follow an image"),
             (_, None) => bail!("{} must follow an image", flag()),
             ("app_arguments", Some(app)) => apply(app, id, value).context("arguments after --")?,
@@ -141,7 +147,15 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
             }
         }
         "readonly_rootfs" => app.read_only = Some(boolean(value).map_err(anyhow::Error::msg)?),
-        "mount" => app.mounts.push(mount(value)?),
+        "mount" => {
+            let (mount, private) = mount(value)?;
+            if private {
+                app.extras.private.push(mount.path.clone());
+            }
+            app.mounts.push(mount);
+        }
+        "tmpfs" => app.extras.tmpfs.push(extras::tmpfs(value)?),
+        "device" => app.extras.devices.push(extras::device(value)?),
         "environment" => app.environment.push(pair(value)?),
         "caps_retain" => app.caps_retain = Some(list()),
         "caps_remove" => app.caps_remove = Some(list()),
@@ -223,13 +237,19 @@ pub(super) fn pair(text: &str) -> Result<(String, String)> {
     }
 }
 
-/// `volume=NAME,target=PATH`
-fn mount(text: &str) -> Result<Mount> {
-    let (mut volume, mut path) = (None, None);
+/// `volume=NAME,target=PATH[,propagation=slave|private]`, and whether it is private.
+fn mount(text: &str) -> Result<(Mount, bool)> {
+    let (mut volume, mut path, mut propagation) = (None, None, None);
     for part in text.split(',') {
         let slot = match part.split_once('=') {
             Some(("volume", value)) => (&mut volume, value),
             Some(("target", value)) => (&mut path, value),
+            Some(("propagation", value @ ("slave" | "private"))) => (&mut propagation, value),
+            Some(("propagation", value)) => {
+                bail!(
+                    "mount {text:?}: propagation={value} is neither slave nor private: no pod mounts on the host"
+                )
+            }
             _ => bail!("mount {text:?}: {part:?} is neither volume=NAME nor target=PATH"),
         };
         if slot.0.replace(slot.1.to_owned()).is_some() {
@@ -238,11 +258,12 @@ fn mount(text: &str) -> Result<Mount> {
     }
     let volume = volume.with_context(|| format!("mount {text:?}: volume is missing"))?;
     let path = path.filter(|path| path.starts_with('/'));
-    Ok(Mount {
+    let mount = Mount {
         volume: volume.parse().with_context(|| format!("mount {text:?}"))?,
         path: path.with_context(|| format!("mount {text:?}: target must be an absolute path"))?,
         app_volume: None,
-    })
+    };
+    Ok((mount, propagation.is_some_and(|propagation| propagation == "private")))
 }
 
 #[cfg(test)]
