@@ -1,8 +1,9 @@
 //! Attacks on the pod's init, on helpers that come by, and on the host by what they might have left open.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, process::Command};
 
 use rkt_tests::{Outcome, Rkt, args, attack, run};
+use rustix::process::Signal;
 use serde_json::json;
 
 fn attacker() -> &'static str {
@@ -220,6 +221,38 @@ fn what_hides_kernel_paths_is_not_led_elsewhere() {
         assert!(!end.stdout.contains("wrote") && !end.stdout.contains("victim"), "{end:?}");
     }
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
-    assert!(Path::new("/proc/sys/kernel/core_pattern").exists());
-    std::thread::sleep(Duration::from_millis(1));
+}
+
+#[test]
+fn case_16_a_target_that_another_app_swaps_meanwhile_stays_inside() {
+    let rkt = Rkt::new();
+    let trap = rkt.files().join("trap");
+    fs::create_dir(&trap).unwrap();
+    let shared = rkt.files().join("shared");
+    fs::create_dir(&shared).unwrap();
+    // A link with as many dots as it takes, and one that is absolute: on the host both lead to the trap.
+    let script = format!(
+        "while :; do ln -s ../../../../../../../..{0} /v/d; rm -rf /v/d; mkdir /v/d; rm -rf /v/d; ln -s {0} /v/d; rm -rf /v/d; done",
+        trap.display()
+    );
+    let swaps = rkt.image("swaps", |image| image.sh(&format!("echo up; {script}")));
+    let looks = rkt.image("looks", |image| image.sh("touch /v/d/made/here 2>/dev/null; exit 9"));
+    let volume = format!("--volume=v,kind=host,source={}", shared.display());
+    let mut pod = rkt.start(args![&volume, &swaps, "--mount=volume=v,target=/v"]);
+    pod.wait_for("up");
+    for round in 0..25 {
+        let end = rkt.run_pod(args![
+            &volume,
+            "--volume=w,kind=empty",
+            &looks,
+            "--mount=volume=v,target=/v",
+            "--mount=volume=w,target=/v/d/made"
+        ]);
+        // It starts with its volume inside its root, or it does not start.
+        assert!(end.status == 9 || end.status >= 200, "round {round}\n{end:?}");
+        assert_eq!(fs::read_dir(&trap).unwrap().count(), 0, "round {round}: made on the host\n{end:?}");
+    }
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains("/trap"));
+    pod.signal(Signal::KILL);
+    pod.wait();
 }
