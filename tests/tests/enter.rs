@@ -208,6 +208,26 @@ fn case_21_a_command_has_what_the_app_has() {
 }
 
 #[test]
+fn case_21_the_filter_is_the_apps_own() {
+    let rkt = Rkt::new();
+    let image = rkt.image("filter", |image| {
+        image.sh("echo up; exec sleep 1000").user("alice", "wonder").with(
+            "isolators",
+            json!([{
+                "name": "os/linux/seccomp-remove-set",
+                "value": {"errno": "EXFULL", "set": ["mkdir", "mkdirat"]},
+            }]),
+        )
+    });
+    let mut pod = rkt.start(args![&image]);
+    pod.wait_for("up");
+    // The app is alice, what enters is root: no permission is missing, and the call is refused all the same.
+    rkt.rkt(args!["enter", pod.uuid(), "/bin/id", "-u"]).success().stdout_is("0\n");
+    rkt.rkt(args!["enter", pod.uuid(), "/bin/mkdir", "/made"]).exits(1).stderr_has("Exchange full");
+    rkt.rkt(args!["enter", pod.uuid(), "/bin/touch", "/made"]).success();
+}
+
+#[test]
 fn case_21_the_command_is_in_the_apps_cgroup_as_the_host_sees_it() {
     let rkt = Rkt::new();
     let pod = up(&rkt, &[]);
