@@ -16,6 +16,7 @@ mod run;
 mod stop_signal;
 mod sys;
 mod terminal;
+mod users;
 
 use std::{path::Path, process::ExitCode};
 

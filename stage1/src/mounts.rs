@@ -17,7 +17,7 @@ use rustix::{
     mount::OpenTreeFlags,
 };
 
-use crate::{overlay, pod::Pod, sys};
+use crate::{overlay, pod::Pod, sys, users};
 
 /// Paths in the pod's directory are ours; still nothing in it may lead out of it.
 const CONFINED: ResolveFlags =
@@ -38,15 +38,24 @@ pub(crate) fn pod_root(pod: &Pod) -> Result<OwnedFd> {
 }
 
 /// The app's root: an overlay over its image's tree, or its own copy of it.
-pub(crate) fn root(pod: &Pod, app: &str) -> Result<OwnedFd> {
+pub(crate) fn root(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     if Path::new(layout::OVERLAY_PREPARED).exists() {
-        return overlay(pod, app).with_context(|| format!("app {app:?}: overlay of its root"));
+        return overlay(pod, app, users).with_context(|| format!("app {app:?}: overlay of its root"));
     }
     let tree = open_beneath(&pod.directory, layout::app_rootfs(app))?;
-    detach(&tree, false).with_context(|| format!("app {app:?}: detach its root"))
+    let root = detach(&tree, false).with_context(|| format!("app {app:?}: detach its root"))?;
+    mapped(root, users).with_context(|| format!("app {app:?}: its root"))
 }
 
-fn overlay(pod: &Pod, app: &str) -> Result<OwnedFd> {
+/// A detached mount with owners as the pod's user namespace has them, where it has one.
+fn mapped(mount: OwnedFd, users: Option<&OwnedFd>) -> Result<OwnedFd> {
+    if let Some(users) = users {
+        users::map_owners(&mount, users)?;
+    }
+    Ok(mount)
+}
+
+fn overlay(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     let tree_file = Path::new(layout::APPS_INFO).join(app).join(layout::APP_TREE_ID);
     let trees =
         std::fs::read_to_string(&tree_file).with_context(|| format!("read {}", tree_file.display()))?;
@@ -60,7 +69,10 @@ fn overlay(pod: &Pod, app: &str) -> Result<OwnedFd> {
     let (upper, work) = layout::app_overlay(app);
     let upper = open_beneath(&pod.directory, upper)?;
     let work = open_beneath(&pod.directory, work)?;
-    overlay::mount(&lower, &upper, &work)
+    match users {
+        None => overlay::mount(&lower, &upper, &work),
+        Some(users) => overlay::mount_mapped(&lower, &upper, &work, users),
+    }
 }
 
 /// A detached copy of the mount at `place`, with what is mounted below it where `recursive`.
@@ -75,18 +87,25 @@ fn detach(place: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
     Ok(mount)
 }
 
-/// A volume as a detached mount. One with a `seed`, a root and a path in it, starts as a copy of what is there.
-pub(crate) fn volume(pod: &Pod, volume: &Volume, seed: Option<(&OwnedFd, &str)>) -> Result<OwnedFd> {
+/// A volume as a detached mount, with owners as `users` maps them. One with a `seed`, a root and a path in it, starts as a copy of what is there.
+pub(crate) fn volume(
+    pod: &Pod,
+    volume: &Volume,
+    seed: Option<(&OwnedFd, &str)>,
+    users: Option<&OwnedFd>,
+) -> Result<OwnedFd> {
     let name = volume.name.as_str();
     match &volume.kind {
         VolumeKind::Host { source, recursive } => {
             host_volume(Path::new(source.as_str()), recursive.unwrap_or(true))
+                .and_then(|mount| mapped(mount, users))
                 .with_context(|| format!("volume {name:?}: source {source:?}"))
         }
         VolumeKind::Empty { mode, uid, gid } => {
             let made = match seed.and_then(|(root, path)| directory_in(root, path)) {
+                // What is copied out of a root with mapped owners belongs to the host's users already.
                 Some(from) => seeded_volume(pod, name, &from),
-                None => empty_volume(pod, name, *mode, *uid, *gid),
+                None => empty_volume(pod, name, *mode, *uid, *gid).and_then(|mount| mapped(mount, users)),
             };
             made.with_context(|| format!("volume {name:?}"))
         }

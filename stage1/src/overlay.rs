@@ -8,14 +8,16 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::{
+    fs::CWD,
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
-        fsmount, fsopen,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+        open_tree,
     },
 };
 
-use crate::sys;
+use crate::{sys, users};
 
 /// Bytes of one option's value (fsconfig(2)).
 const VALUE: usize = 255;
@@ -43,6 +45,35 @@ pub(crate) fn mount(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Resul
         }
         other => Ok(other.map_err(Failure::errno)?),
     }
+}
+
+/// The same with owners of the lower layers as a user namespace maps them. The upper layer's are those of the host.
+pub(crate) fn mount_mapped(
+    lower: &[OwnedFd],
+    upper: &OwnedFd,
+    work: &OwnedFd,
+    user_namespace: &OwnedFd,
+) -> Result<OwnedFd> {
+    let mount = || {
+        // Kernels before 6.15 take as layers only what is mounted in the namespace of who mounts.
+        sys::own_mounts().context("split off the mounts of a thread")?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .context("make a thread's mounts private")?;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let into = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        let mut mapped = Vec::with_capacity(lower.len());
+        for layer in lower {
+            let layer = open_tree(layer, "", flags).context("detach a layer")?;
+            users::map_owners(&layer, user_namespace)?;
+            // One over the other, over a directory that every machine has and nobody here looks at.
+            move_mount(&layer, "", CWD, "/dev", into).context("attach a layer")?;
+            mapped.push(layer);
+        }
+        self::mount(&mapped, upper, work)
+    };
+    thread::scope(|scope| scope.spawn(mount).join())
+        .map_err(|_| anyhow!("the thread that mounts has failed"))?
 }
 
 fn in_own_directory(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Result<OwnedFd> {

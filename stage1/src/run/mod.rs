@@ -107,7 +107,7 @@ fn make(
         let mut handovers = Vec::new();
         for (index, app) in pod.apps.iter().enumerate() {
             let stdio = stdio(args, &mut output, terminal.as_ref(), index, app.name())?;
-            handovers.push((descriptors(pod, app.name(), &volumes[index])?, stdio));
+            handovers.push((descriptors(pod, init, app.name(), &volumes[index])?, stdio));
         }
         launcher.settle(init, state);
         write_state(pod, state)?;
@@ -165,12 +165,13 @@ fn limits(
 }
 
 /// The app's root, then its volumes, all detached.
-fn descriptors(pod: &Pod, app: &str, volumes: &[volumes::Mount]) -> Result<Vec<OwnedFd>> {
-    let root = mounts::root(pod, app)?;
+fn descriptors(pod: &Pod, init: &Init, app: &str, volumes: &[volumes::Mount]) -> Result<Vec<OwnedFd>> {
+    let users = init.user_namespace();
+    let root = mounts::root(pod, app, users)?;
     let mut all = Vec::with_capacity(volumes.len() + 1);
     for mount in volumes {
         let seed = mount.seeded.then_some((&root, mount.target.as_str()));
-        all.push(mounts::volume(pod, &mount.volume, seed)?);
+        all.push(mounts::volume(pod, &mount.volume, seed, users)?);
     }
     all.insert(0, root);
     Ok(all)
@@ -221,6 +222,11 @@ fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<I
         "none" => true,
         other => bail!("network {other:?} is not available in this version; use --net=host or --net=none"),
     };
+    if args.private_users.is_some() && args.ipc.as_deref() == Some("parent") {
+        bail!(
+            "--ipc=parent does not go with --private-users: the host's IPC objects are not the pod's users'"
+        );
+    }
     let own_ipc = match args.ipc.as_deref() {
         None | Some("" | "auto" | "private") => true,
         Some("parent") => false,
@@ -228,7 +234,8 @@ fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<I
     };
     let cgroup = cgroup.map(|pod| pod.child("init.scope")).transpose().context("make the cgroup of init")?;
     let hostname = args.hostname.as_deref().unwrap_or(&default_hostname);
-    Init::start(pod, &init::Options { hostname, own_network, own_ipc, cgroup })
+    let users = args.private_users;
+    Init::start(pod, &init::Options { hostname, own_network, own_ipc, users, cgroup })
 }
 
 /// Notes who supervises the pod, and then who its init is: the latter's file says that the pod has started.

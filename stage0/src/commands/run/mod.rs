@@ -4,6 +4,7 @@ mod arguments;
 mod environment;
 mod pod;
 mod start;
+mod users;
 
 use std::{fs, path::PathBuf};
 
