@@ -23,7 +23,7 @@ programs := rkt actool stage1 init app-exec
 export RKT_DEMO_IMAGES := $(target_dir)/demo
 
 # What demo and check need besides Rust: PACKAGE=A FILE THAT TELLS THAT IT IS THERE.
-needs := gcc=/usr/bin/gcc pkg-config=/usr/bin/pkg-config make=/usr/bin/make libseccomp-dev=/usr/include/seccomp.h \
+needs := gcc=/usr/bin/gcc pkg-config=/usr/bin/pkg-config make=/usr/bin/make \
   busybox-static=/bin/busybox debootstrap=/usr/sbin/debootstrap systemd-container=/usr/bin/systemd-nspawn \
   appc-spec=/usr/bin/actool jq=/usr/bin/jq openssl=/usr/bin/openssl xz-utils=/usr/bin/xz zstd=/usr/bin/zstd bzip2=/usr/bin/bzip2 strace=/usr/bin/strace \
   skopeo=/usr/bin/skopeo umoci=/usr/bin/umoci buildah=/usr/bin/buildah podman=/usr/bin/podman docker-registry=/usr/bin/docker-registry \

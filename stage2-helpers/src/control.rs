@@ -75,6 +75,10 @@ pub mod exit {
     pub const NO_NEW_PRIVILEGES: u8 = 227;
     /// The system call filter.
     pub const SECCOMP: u8 = 228;
+    /// The SELinux context.
+    pub const SELINUX: u8 = 229;
+    /// The AppArmor profile.
+    pub const APPARMOR: u8 = 231;
     /// A pre-start handler failed.
     pub const PRE_START: u8 = 253;
 }

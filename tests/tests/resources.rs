@@ -34,7 +34,7 @@ fn limits_are_properties_that_systemctl_shows() {
         rkt.image("limited", |image| image.sh("echo up; exec sleep 600").with("isolators", isolators));
     let mut pod = rkt.start(args![
         "--pod-memory=2Gi",
-        "--pod-cpu=1500m",
+        "--pod-cpu=1",
         "--pod-pids-limit=500",
         "--pod-cpu-shares=2048",
         &image,
@@ -53,7 +53,7 @@ fn limits_are_properties_that_systemctl_shows() {
         (unit, "TasksMax", "50"),
         (unit, "OOMPolicy", "kill"),
         (slice, "MemoryMax", "2147483648"),
-        (slice, "CPUQuotaPerSecUSec", "1.500s"),
+        (slice, "CPUQuotaPerSecUSec", "1s"),
         (slice, "CPUWeight", "79"),
         (slice, "TasksMax", "500"),
     ] {

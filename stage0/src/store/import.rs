@@ -13,9 +13,8 @@ use rkt_pod::lock::{Kind, Lock};
 use sha2::{Digest, Sha512};
 
 use super::{
-    ImageRecord, Result, Store, StoreError,
-    index::{Origin, Source},
-    lock,
+    ImageRecord, Result, Store, StoreError, lock,
+    origin::{Origin, Source},
     sealed::{Image, Keys},
     tree,
     unpack::Unpacker,

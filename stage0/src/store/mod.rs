@@ -25,6 +25,7 @@ mod layers;
 mod listing;
 mod lock;
 mod merge;
+mod origin;
 mod overlay;
 mod record;
 mod remote;
@@ -51,8 +52,8 @@ use appc::{
 pub(crate) use check::Checked;
 pub(crate) use collect::Collected;
 pub(crate) use give::{Given, Place as GivePlace};
-pub(crate) use index::{Origin, Remote};
 pub(crate) use layers::Layered;
+pub(crate) use origin::{Origin, Remote};
 pub(crate) use overlay::overlay_supported;
 pub(crate) use record::ImageRecord;
 pub(crate) use remote::PullPolicy;

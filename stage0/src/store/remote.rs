@@ -8,7 +8,7 @@ use backon::BackoffBuilder;
 use super::{
     ImageRecord, Result, Store, StoreError,
     import::{Import, Input, seconds_now},
-    index::{Origin, Remote},
+    origin::{Origin, Remote},
     sealed::Keys,
     verify::Verification,
 };

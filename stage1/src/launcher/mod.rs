@@ -40,6 +40,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) stop_signal: Signal,
     /// What it may take of the machine.
     pub(crate) limits: &'a Limits,
+    /// The devices of the host that it gets, as systemd names them, and what may be done with each.
+    pub(crate) devices: &'a [(String, String)],
 }
 
 /// What a launcher has noticed.

@@ -1,9 +1,10 @@
 //! The entry point `run`: makes the pod and stays as its supervisor.
 
 mod args;
+pub(crate) mod rights;
 mod spec;
 mod supervise;
-mod volumes;
+pub(crate) mod volumes;
 
 use std::{
     collections::BTreeSet,
@@ -14,9 +15,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use appc::isolator::IsolatorValue;
 use rkt_pod::{
     Lock, layout,
     stage1::{ENV_LOCK_FD, LogSink, RunArgs, RuntimeState, Supervisor},
+    sysctl::{self, Owner},
 };
 use rustix::process::Signal;
 
@@ -49,7 +52,15 @@ pub(crate) fn main() -> Result<u8> {
         Some(_) => (None, None),
         None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
-    let init = start_init(&args, &pod, cgroup.as_ref())?;
+    let init = match start_init(&args, &pod, cgroup.as_ref()) {
+        Ok(init) => init,
+        Err(error) => {
+            if let Some(Err(left)) = cgroup.as_ref().map(PodCgroup::remove) {
+                output::say(&format!("remove the pod's cgroup: {left}"));
+            }
+            return Err(error);
+        }
+    };
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
     let made = make(&args, &pod, &init, connecting, cgroup, &mut state);
@@ -83,9 +94,10 @@ fn make(
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
     let volumes = volumes::resolve(pod)?;
+    let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
-        let limits = limits(args, pod, launcher.as_mut(), state)?;
+        let limits = limits(args, pod, launcher.as_mut(), &volumes, state)?;
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
         let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some() };
@@ -97,17 +109,24 @@ fn make(
                 output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
                 Signal::TERM
             });
-            let limits = &limits[index];
-            let launch =
-                Launch { app: index, name: app.name(), spec: &path, control: theirs, stop_signal, limits };
-            launcher.launch(launch)?;
+            let devices = volumes::devices(&volumes[index])?;
+            launcher.launch(Launch {
+                app: index,
+                name: app.name(),
+                spec: &path,
+                control: theirs,
+                stop_signal,
+                limits: &limits[index],
+                devices: &devices,
+            })?;
             apps.push(supervise::App::new(app.name(), control));
         }
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
+        let mut roots = roots.into_iter();
         for (index, app) in pod.apps.iter().enumerate() {
             let stdio = stdio(args, &mut output, terminal.as_ref(), index, app.name())?;
-            handovers.push((descriptors(pod, init, app.name(), &volumes[index])?, stdio));
+            handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, state);
         write_state(pod, state)?;
@@ -125,6 +144,8 @@ fn make(
     match built {
         Ok(apps) => Ok((launcher, output, terminal, apps)),
         Err(error) => {
+            // Without init nothing else works: what it complains of is the reason.
+            let error = init.complaint().unwrap_or(error);
             for left in launcher::end(launcher.as_mut(), init, false)? {
                 output::say(&format!("{left:#}"));
             }
@@ -139,6 +160,7 @@ fn limits(
     args: &RunArgs,
     pod: &Pod,
     launcher: &mut dyn Launcher,
+    volumes: &[Vec<volumes::Mount>],
     state: &mut RuntimeState,
 ) -> Result<Vec<Limits>> {
     let whole = Limits::of(&pod.manifest.isolators).context("the pod's isolators")?;
@@ -153,7 +175,12 @@ fn limits(
         missing.iter().find(|(controller, _)| *controller == wanted).map(|(_, reason)| reason.clone())
     };
     let each = pod.apps.iter().map(|app| (app.name(), app.app.isolators.as_slice()));
-    let without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
+    let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
+    if state.supervisor == Supervisor::Direct {
+        for (app, mounts) in pod.apps.iter().zip(volumes) {
+            without_effect.extend(volumes::unrestricted(app.name(), mounts));
+        }
+    }
     if let Some(first) = without_effect.first().filter(|_| args.strict_isolators) {
         bail!("{first} (--strict-isolators: nothing was started)");
     }
@@ -164,14 +191,30 @@ fn limits(
     Ok(apps)
 }
 
+/// The roots of all apps, where the pod has a user namespace. Making them takes a thread, which a process whose children are
+/// born in another PID namespace cannot have: they come before the launcher.
+fn mapped_roots(pod: &Pod, init: &Init) -> Result<Vec<OwnedFd>> {
+    let Some(users) = init.user_namespace() else { return Ok(Vec::new()) };
+    pod.apps.iter().map(|app| mounts::root(pod, app.name(), Some(users))).collect()
+}
+
 /// The app's root, then its volumes, all detached.
-fn descriptors(pod: &Pod, init: &Init, app: &str, volumes: &[volumes::Mount]) -> Result<Vec<OwnedFd>> {
+fn descriptors(
+    pod: &Pod,
+    init: &Init,
+    app: &str,
+    root: Option<OwnedFd>,
+    volumes: &[volumes::Mount],
+) -> Result<Vec<OwnedFd>> {
     let users = init.user_namespace();
-    let root = mounts::root(pod, app, users)?;
+    let root = match root {
+        Some(root) => root,
+        None => mounts::root(pod, app, users)?,
+    };
     let mut all = Vec::with_capacity(volumes.len() + 1);
     for mount in volumes {
         let seed = mount.seeded.then_some((&root, mount.target.as_str()));
-        all.push(mounts::volume(pod, &mount.volume, seed, users)?);
+        all.push(mounts::source(pod, mount, seed, users)?);
     }
     all.insert(0, root);
     Ok(all)
@@ -232,10 +275,30 @@ fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<I
         Some("parent") => false,
         Some(other) => bail!("--ipc={other}: must be auto, private or parent"),
     };
+    let settings = settings(pod, own_network, own_ipc)?;
     let cgroup = cgroup.map(|pod| pod.child("init.scope")).transpose().context("make the cgroup of init")?;
     let hostname = args.hostname.as_deref().unwrap_or(&default_hostname);
     let users = args.private_users;
-    Init::start(pod, &init::Options { hostname, own_network, own_ipc, users, cgroup })
+    Init::start(pod, &init::Options { hostname, own_network, own_ipc, users, settings: &settings, cgroup })
+}
+
+/// The kernel settings that the pod asks for. Those of namespaces that it shares with the host are not its own to set.
+fn settings(pod: &Pod, own_network: bool, own_ipc: bool) -> Result<Vec<(String, String)>> {
+    let mut settings = Vec::new();
+    for isolator in &pod.manifest.isolators {
+        let IsolatorValue::Sysctl(wanted) = &isolator.value else { continue };
+        for (key, value) in wanted {
+            match sysctl::owner(key) {
+                Some(Owner::Network) if !own_network => {
+                    bail!("sysctl {key:?}: the pod has the host's network")
+                }
+                Some(Owner::Ipc) if !own_ipc => bail!("sysctl {key:?}: the pod shares IPC with its parent"),
+                Some(_) => settings.push((sysctl::file(key), value.clone())),
+                None => bail!("sysctl {key:?}: no setting that a pod has for itself"),
+            }
+        }
+    }
+    Ok(settings)
 }
 
 /// Notes who supervises the pod, and then who its init is: the latter's file says that the pod has started.

@@ -18,6 +18,9 @@ use crate::{
 
 const STATUS: u8 = exit::NAMESPACE;
 
+/// A directory on the scratch file system that is empty and closed, to hide others with.
+pub(super) const EMPTY: &str = ".empty";
+
 /// Mounts a small file system over the pod's `/opt`, seen by this process only. What is on it stays reachable through
 /// mounts of its parts, and through nothing else once the root has changed.
 pub(super) fn scratch(pod: &OwnedFd) -> Result<OwnedFd> {
@@ -31,10 +34,11 @@ pub(super) fn scratch(pod: &OwnedFd) -> Result<OwnedFd> {
     )?;
     let place = mounts::place(pod, "opt").at("open", "the pod's /opt", STATUS)?;
     mounts::attach(&scratch, place).at("mount", "scratch space", STATUS)?;
+    rustix::fs::mkdirat(&scratch, EMPTY, Mode::empty()).at("make directory", EMPTY, STATUS)?;
     Ok(scratch)
 }
 
-/// Provides the files.
+/// Provides the files. The scratch file system is read-only afterwards, and with it every copy of its parts.
 pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, scratch: &OwnedFd) -> Result<()> {
     let etc = match mounts::directory(root, "etc") {
         Err(Errno::LOOP) => {
@@ -42,8 +46,24 @@ pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, scratch: &OwnedFd) -> Re
         }
         other => other.at("open", "/etc", STATUS)?,
     };
+    let mut places = Vec::new();
     for file in &spec.etc {
-        mount(&etc, file, scratch)?;
+        if file.name.contains('/') || file.name.starts_with('.') {
+            return Err(failure("provide", format!("/etc/{}", file.name), "not the name of a file", STATUS));
+        }
+        if let Some(place) = place(&etc, file)? {
+            write(file, scratch)?;
+            places.push((&file.name, place));
+        }
+    }
+    sys::set_attributes(scratch, sys::Attributes::READ_ONLY, false).at(
+        "make read-only",
+        "scratch space",
+        STATUS,
+    )?;
+    for (name, place) in places {
+        let copy = mounts::copy(scratch, name).at("mount", format!("/etc/{name}"), STATUS)?;
+        mounts::attach(copy, place).at("mount", format!("/etc/{name}"), STATUS)?;
     }
     match rustix::fs::symlinkat("../proc/self/mounts", &etc, "mtab") {
         Ok(()) | Err(Errno::EXIST | Errno::ROFS) => Ok(()),
@@ -51,12 +71,8 @@ pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, scratch: &OwnedFd) -> Re
     }
 }
 
-fn mount(etc: &OwnedFd, file: &EtcFile, scratch: &OwnedFd) -> Result<()> {
+fn write(file: &EtcFile, scratch: &OwnedFd) -> Result<()> {
     let object = || format!("/etc/{}", file.name);
-    if file.name.contains('/') || file.name.starts_with('.') {
-        return Err(failure("provide", object(), "not the name of a file", STATUS));
-    }
-    let Some(place) = place(etc, file)? else { return Ok(()) };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let source = rustix::fs::openat(scratch, &file.name, flags, Mode::from_raw_mode(0o644)).at(
         "write",
@@ -69,10 +85,7 @@ fn mount(etc: &OwnedFd, file: &EtcFile, scratch: &OwnedFd) -> Result<()> {
             rustix::io::retry_on_intr(|| rustix::io::write(&source, rest)).at("write", object(), STATUS)?;
         rest = &rest[written..];
     }
-    rustix::fs::fchmod(&source, Mode::from_raw_mode(0o644)).at("write", object(), STATUS)?;
-    let copy = mounts::copy(scratch, &file.name).at("mount", object(), STATUS)?;
-    mounts::attach(&copy, place).at("mount", object(), STATUS)?;
-    sys::set_attributes(&copy, sys::Attributes::READ_ONLY, false).at("make read-only", object(), STATUS)
+    rustix::fs::fchmod(&source, Mode::from_raw_mode(0o644)).at("write", object(), STATUS)
 }
 
 /// Where the file goes: a regular file of that name, made where it is missing. An image's link is replaced, so that

@@ -2,12 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::{
-    fs::{FileType, Mode},
-    io::Errno,
-};
+use rustix::{fs::FileType, io::Errno};
 
-use super::api::Kernel;
+use super::{api::Kernel, etc};
 use crate::{
     control::exit,
     failure::{At, Result},
@@ -46,20 +43,15 @@ const READ_ONLY: [&str; 6] =
 ///
 /// They are found from the file systems themselves, which are ours, rather than by where the image has them.
 pub(super) fn protect(kernel: &Kernel, scratch: &OwnedFd) -> Result<()> {
-    rustix::fs::mkdirat(scratch, "empty", Mode::empty()).at(
-        "make directory",
-        "to hide others with",
-        STATUS,
-    )?;
     for path in MASKED {
         let Some(place) = open(kernel, path)? else { continue };
         let stat = rustix::fs::fstat(&place).at("look at", path, STATUS)?;
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        // Both are read-only already, and so are their copies.
         let cover =
-            if is_directory { mounts::copy(scratch, "empty") } else { mounts::copy(&kernel.dev, "null") };
+            if is_directory { mounts::copy(scratch, etc::EMPTY) } else { mounts::copy(&kernel.dev, "null") };
         let cover = cover.at("hide", path, STATUS)?;
         mounts::attach(&cover, place).at("hide", path, STATUS)?;
-        sys::set_attributes(&cover, sys::Attributes::READ_ONLY, false).at("hide", path, STATUS)?;
     }
     for path in READ_ONLY {
         let Some(place) = open(kernel, path)? else { continue };

@@ -14,6 +14,7 @@ mod masks;
 mod monitor;
 mod privileges;
 mod receive;
+mod users;
 mod volumes;
 
 use std::{ffi::OsStr, os::fd::OwnedFd};
@@ -75,6 +76,7 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
         enter::Role::App(word) => word,
         enter::Role::Herald(status) => return Ok(status),
     };
+    users::make_as_root(&spec)?;
     build(&spec, &descriptors, console)?;
     let identity = identity::resolve(&spec)?;
     privileges::settle(&spec, &descriptors, &identity)?;
@@ -114,6 +116,7 @@ fn build(spec: &AppSpec, descriptors: &Descriptors, console: Option<OwnedFd>) ->
     let kernel = api::mount_all(spec, root, &pod, console)?;
     etc::mount_all(spec, root, &scratch)?;
     volumes::mount_all(spec, root, &descriptors.mounts)?;
+    api::close_devices(&kernel)?;
     if !spec.unprotected_paths {
         masks::protect(&kernel, &scratch)?;
     }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
+    io::Errno,
     mount::{MountAttrFlags, MountPropagationFlags, mount_change},
     net::{AddressFamily, SendFlags, SocketType},
     process::{DumpableBehavior, Signal, WaitOptions},
@@ -25,6 +26,8 @@ use crate::{
 struct Options {
     hostname: String,
     loopback: bool,
+    /// Files below `/proc/sys`, and what is written to them.
+    settings: Vec<(String, String)>,
 }
 
 /// Runs until stage1 kills it or lets go of it. Returns otherwise where the namespaces cannot be made ready.
@@ -74,7 +77,12 @@ fn prepare(control: &OwnedFd) -> Result<OwnedFd> {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None);
         socket.and_then(sys::loopback_up).at("bring up", "the loopback interface", exit::NAMESPACE)?;
     }
-    build_root(&root)?;
+    let has_proc = build_root(&root)?;
+    if !has_proc && let Some((file, _)) = options.settings.first() {
+        let reason = "parts of the host's /proc are covered, so that a user namespace gets none";
+        return Err(failure("set kernel setting", file, reason, exit::NAMESPACE));
+    }
+    options.settings.iter().try_for_each(|(file, value)| set(&root, file, value))?;
     let signals = sys::signal_descriptor().at("receive", "signals", exit::FDS)?;
     give_up_privileges()?;
     Ok(signals)
@@ -85,6 +93,10 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
     for argument in arguments {
         match argument.split_once('=') {
             Some(("--hostname", name)) => name.clone_into(&mut options.hostname),
+            Some(("--sysctl", setting)) => match setting.split_once('=') {
+                Some((file, value)) => options.settings.push((file.to_owned(), value.to_owned())),
+                None => return Err(failure("read argument", argument, "it has no value", exit::FDS)),
+            },
             None if argument == "--loopback" => options.loopback = true,
             _ => return Err(failure("read argument", argument, "unknown", exit::FDS)),
         }
@@ -108,8 +120,9 @@ fn die_with_parent(control: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// The pod's own root: what apps have in common, and where they find it. Read-only, and never seen on the host.
-fn build_root(root: &OwnedFd) -> Result<()> {
+/// The pod's own root: what apps have in common, and where they find it. Read-only, and never seen on the host. Returns
+/// whether it has a procfs, which is for kernel settings only: each app gets its own.
+fn build_root(root: &OwnedFd) -> Result<bool> {
     let status = exit::NAMESPACE;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at(
         "make private",
@@ -118,6 +131,11 @@ fn build_root(root: &OwnedFd) -> Result<()> {
     )?;
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let noexec = quiet | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    // In a user namespace there is a new procfs only while a whole one is in sight, which is the host's.
+    let proc = match mounts::filesystem("proc", &[], noexec) {
+        Err(Errno::PERM) => None,
+        other => Some(other.at("make file system", "proc", status)?),
+    };
     // Any place will do to attach the new root to: the old one vanishes at once.
     mounts::pod_root()
         .and_then(|old| mounts::place(old, "proc"))
@@ -125,11 +143,14 @@ fn build_root(root: &OwnedFd) -> Result<()> {
         .at("attach", "the pod's root", status)?;
     mounts::change_root(root).at("change to", "the pod's root", status)?;
     type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], MountAttrFlags);
-    let table: [Row; 3] = [
-        ("proc", "proc", &[], noexec),
-        ("dev/shm", "tmpfs", &[("mode", "1777")], quiet),
-        ("dev/mqueue", "mqueue", &[], noexec),
-    ];
+    let has_proc = proc.is_some();
+    if let Some(proc) = proc {
+        mounts::directory(root, "proc")
+            .and_then(|place| mounts::attach(proc, place))
+            .at("mount", "proc", status)?;
+    }
+    let table: [Row; 2] =
+        [("dev/shm", "tmpfs", &[("mode", "1777")], quiet), ("dev/mqueue", "mqueue", &[], noexec)];
     for (path, kind, options, attributes) in table {
         let place = mounts::directory(root, path).at("make directory", path, status)?;
         let mount = mounts::filesystem(kind, options, attributes).at("make file system", kind, status)?;
@@ -139,7 +160,21 @@ fn build_root(root: &OwnedFd) -> Result<()> {
         "make read-only",
         "the pod's root",
         status,
-    )
+    )?;
+    Ok(has_proc)
+}
+
+/// Writes a kernel setting of our namespaces, through the procfs that we have mounted ourselves.
+fn set(root: &OwnedFd, file: &str, value: &str) -> Result<()> {
+    use rustix::fs::{OFlags, ResolveFlags};
+    let status = exit::NAMESPACE;
+    let path = format!("proc/sys/{file}");
+    let opened = mounts::open_in_root(root, &path, OFlags::WRONLY, ResolveFlags::NO_SYMLINKS).at(
+        "open kernel setting",
+        file,
+        status,
+    )?;
+    rustix::io::write(&opened, value.as_bytes()).at("set kernel setting", file, status).map(drop)
 }
 
 /// Reaping needs no privilege. Whoever is in the pod cannot look into us: neither at our memory nor at our program.
@@ -190,8 +225,9 @@ mod tests {
     #[test]
     fn arguments_are_few() {
         let parse = |arguments: &[&str]| parse(arguments.iter().map(|a| (*a).to_owned()));
-        let want = Options { hostname: "a".to_owned(), loopback: true };
-        assert_eq!(parse(&["--hostname=a", "--loopback"]).unwrap(), want);
+        let settings = vec![("kernel/sem".to_owned(), "1 2=3".to_owned())];
+        let want = Options { hostname: "a".to_owned(), loopback: true, settings };
+        assert_eq!(parse(&["--hostname=a", "--loopback", "--sysctl=kernel/sem=1 2=3"]).unwrap(), want);
         let Failure { step, object, .. } = parse(&["--x"]).unwrap_err();
         assert_eq!((step.as_str(), object.as_str()), ("read argument", "--x"));
     }

@@ -26,8 +26,8 @@ use sha2::{Digest, Sha256, Sha512};
 use super::{
     ImageRecord, Result, Store, StoreError,
     import::{now, rename, sync},
-    index::Origin,
     listing, lock,
+    origin::Origin,
     tree::{Layer, Tree},
     unpack::Unpacker,
     workspace::{Workspace, make},
