@@ -72,6 +72,9 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
         exit::FDS,
     )?;
     let console = if spec.terminal { Some(api::copy_of_terminal(&descriptors.stdio[0])?) } else { None };
+    if spec.users.is_some() {
+        privileges::mark(&spec)?;
+    }
     let may_execute = match enter::pod(&spec, &descriptors, control)? {
         enter::Role::App(word) => word,
         enter::Role::Herald(status) => return Ok(status),

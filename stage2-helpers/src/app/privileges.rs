@@ -32,14 +32,24 @@ pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Ident
     if spec.terminal {
         sys::take_terminal().at("take", "the terminal", exit::STDIN)?;
     }
+    if spec.users.is_none() {
+        mark(spec)?;
+    }
+    // What takes the host's privileges is done.
+    users::enter(spec, &descriptors.init)?;
+    bound(spec)
+}
+
+/// Sets the score by which the kernel chooses whom to kill for lack of memory, and the labels of the security modules.
+///
+/// Of a pod with users of its own the procfs lets the host's root write nothing about itself: then this comes before the pod
+/// is joined.
+pub(super) fn mark(spec: &AppSpec) -> Result<()> {
     if let Some(score) = spec.oom_score_adj {
         let object = "the out-of-memory score";
         write_own("oom_score_adj", &score.to_string(), ("set", object, exit::OOM_ADJUST))?;
     }
-    label(spec)?;
-    // What takes the host's privileges is done.
-    users::enter(spec, &descriptors.init)?;
-    bound(spec)
+    label(spec)
 }
 
 /// Sets what the security modules make of whoever is executed next.
@@ -78,8 +88,8 @@ fn own_stream(spec: &AppSpec, stream: &rustix::fd::OwnedFd, identity: &Identity)
     Ok(())
 }
 
-/// Writes a file of this process, through the procfs that we have mounted ourselves: whatever else may be at that path is
-/// refused.
+/// Writes a file of this process, through the host's procfs or the one that we have mounted ourselves: whatever else may be at
+/// that path is refused.
 fn write_own(file: &str, text: &str, (step, object, status): (&'static str, &str, u8)) -> Result<()> {
     const PROC_MAGIC: i64 = 0x9fa0;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
