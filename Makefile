@@ -9,8 +9,9 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 SUITES ?= bookworm trixie sid
-# The suite of the virtual machine.
+# The suite of the virtual machine, and what runs in it.
 VM ?= trixie
+vm_tests := enforced_limits labels validator
 # Where the benchmark runs.
 BENCH ?= trixie-bench
 
@@ -92,9 +93,9 @@ $(addprefix check-,bookworm trixie sid): check-%: images
 # What only a kernel with all controllers can show, on both launchers.
 check-vm: needs += qemu-system-x86=/usr/bin/qemu-system-x86_64 kmod=/usr/sbin/depmod binutils=/usr/bin/objcopy e2fsprogs=/usr/sbin/mke2fs
 check-vm: setup build
-	tests/testbed/vm $(VM) "$(debug)" \
-	    "$$($(CARGO) test --no-run --locked --package rkt-tests --test enforced_limits --message-format=json \
-	        | jq -r 'select(.executable != null and .target.name == "enforced_limits") | .executable')"
+	$(CARGO) test --no-run --locked --package rkt-tests $(vm_tests:%=--test %) --message-format=json \
+	    | jq -r 'select(.executable != null and (.target.kind | index("test"))) | .executable' \
+	    | xargs tests/testbed/vm $(VM) "$(debug)"
 
 ## bench: rkt beside its peers, in one run; writes the numbers of docs/performance.md
 bench: needs += hyperfine=/usr/bin/hyperfine

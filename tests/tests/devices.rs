@@ -7,11 +7,11 @@ use serde_json::json;
 #[test]
 fn a_device_is_where_it_is_wanted_and_works() {
     let rkt = Rkt::new();
-    let look = "stat -c '%n %t:%T' /dev/kmsg /dev/deep/zero; head -c 4 /dev/deep/zero | wc -c";
+    let look = "stat -c '%n %t:%T' /dev/plenty /dev/deep/zero; head -c 4 /dev/deep/zero | wc -c";
     let image = rkt.image("devices", |image| image.sh(look));
-    let end =
-        rkt.run_pod(args![&image, "--device=/dev/kmsg", "--device=/dev/zero:/dev/deep/zero:rw"]).success();
-    end.stdout_is("/dev/kmsg 1:b\n/dev/deep/zero 1:5\n4\n");
+    let devices = ["--device=/dev/full:/dev/plenty", "--device=/dev/zero:/dev/deep/zero:rw"];
+    let end = rkt.run_pod(args![&image, devices[0], devices[1]]).success();
+    end.stdout_is("/dev/plenty 1:7\n/dev/deep/zero 1:5\n4\n");
     // Without it there is none, and none can be made.
     let make =
         rkt.image("maker", |image| image.sh("mknod /dev/kmsg c 1 11 || mknod /kmsg c 1 11 && cat /kmsg"));

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 /// The range that a pod's directory says it has.
 fn range(text: &str) -> (u32, u32) {
-    let (base, count) = text.trim().split_once(':').unwrap();
-    (base.parse().unwrap(), count.parse().unwrap())
+    let (base, count) = text.trim().split_once(':').expect("BASE:COUNT");
+    (base.parse().expect("a number"), count.parse().expect("a number"))
 }
 
 fn status(rkt: &Rkt, uuid: &str) -> Value {
-    serde_json::from_str(&rkt.rkt(["status", "--format=json", uuid]).success().stdout).unwrap()
+    serde_json::from_str(&rkt.rkt(["status", "--format=json", uuid]).success().stdout).expect("JSON")
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn two_pods_have_nobody_in_common_and_a_range_is_free_with_its_pod() {
     for overlapping in ["1500000999:1", "1499999000:1001", "1500000000:1000", "1:4294967294"] {
         rkt.run_pod(args![format!("--private-users={overlapping}"), &image]).refused(&[overlapping, &uuid]);
     }
-    assert_eq!(rkt.pods_on_disk(), [uuid.clone()], "what was refused leaves no pod");
+    assert_eq!(rkt.pods_on_disk(), std::slice::from_ref(&uuid), "what was refused leaves no pod");
     pod.signal(Signal::KILL);
     pod.wait();
     wait_until("the end of the pod", || rkt.rkt(["status", &uuid]).value("state") == Some("exited"));
@@ -342,4 +342,30 @@ fn a_pod_cannot_reach_what_is_the_hosts_roots() {
     ])
     .success()
     .stdout_is("alive\n");
+}
+
+#[test]
+fn who_enters_is_the_pods_root() {
+    let rkt = Rkt::new();
+    let image = rkt.image("enter", |image| image.sh("echo up; exec sleep 1000").user("1000", "1001"));
+    let mut pod = rkt.start(args!["--private-users", &image]);
+    pod.wait_for("up");
+    let script = "id -u; id -G; cat /proc/self/uid_map; readlink /proc/self/ns/user; readlink /proc/self/ns/mnt
+        echo x > /root-file && stat -c '%u %g' /root-file; grep CapEff /proc/self/status; umount /proc/sys 2>/dev/null && echo out; true";
+    let end = rkt.rkt(["enter", pod.uuid(), "/bin/sh", "-c", script]).success();
+    let (base, _) = range(&pod.read("private-users-prepared").unwrap());
+    let app = pod.process("sleep 1000").as_raw_nonzero();
+    let link = |name: &str| fs::read_link(format!("/proc/{app}/ns/{name}")).unwrap().display().to_string();
+    let want = [
+        "0",
+        "0",
+        &format!("0 {base} 65536"),
+        &link("user"),
+        &link("mnt"),
+        "0 0",
+        "CapEff: 00000000a80425fb",
+    ];
+    let lines: Vec<String> =
+        end.lines().iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines, want);
 }

@@ -217,7 +217,7 @@ impl Launcher for Systemd {
         Ok(missing)
     }
 
-    fn launch(&mut self, launch: Launch<'_>) -> Result<()> {
+    fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {
         let program = self.program.to_string_lossy().into_owned();
         let fields: Vec<Vec<u8>> = [("RKT_POD_UUID", self.uuid.as_str()), ("RKT_APP_NAME", launch.name)]
             .map(|(name, value)| format!("{name}={value}").into_bytes())
@@ -260,7 +260,7 @@ impl Launcher for Systemd {
         let start = Method { name: "StartTransientUnit", ..MANAGER };
         let serial = self.bus.send(start, &(unit.name.as_str(), "fail", &properties, with_it))?;
         self.units[launch.app].start = Some(serial);
-        Ok(())
+        Ok(None)
     }
 
     fn settle(&mut self, init: &Init, state: &mut RuntimeState) {

@@ -110,7 +110,7 @@ fn make(
                 Signal::TERM
             });
             let devices = volumes::devices(&volumes[index])?;
-            launcher.launch(Launch {
+            let pid = launcher.launch(Launch {
                 app: index,
                 name: app.name(),
                 spec: &path,
@@ -119,7 +119,7 @@ fn make(
                 limits: &limits[index],
                 devices: &devices,
             })?;
-            apps.push(supervise::App::new(app.name(), control));
+            apps.push(supervise::App::new(app.name(), control, pid));
         }
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();

@@ -3,11 +3,13 @@
 mod clone;
 mod descriptor;
 mod directory;
+mod limits;
 mod mount;
 mod signals;
 
 pub(crate) use clone::{CloneSpec, Namespaces, spawn};
 pub(crate) use descriptor::inherited;
 pub(crate) use directory::{own_directory, own_mounts};
+pub(crate) use limits::copy_limits;
 pub(crate) use mount::{make_private, make_slave, map_owners, seal};
 pub(crate) use signals::{SignalFd, Signals};

@@ -9,6 +9,7 @@ mod enter;
 mod etc;
 mod execute;
 mod identity;
+mod join;
 mod lookup;
 mod masks;
 mod monitor;
@@ -17,7 +18,10 @@ mod receive;
 mod users;
 mod volumes;
 
-use std::{ffi::OsStr, os::fd::OwnedFd};
+use std::{
+    ffi::{OsStr, OsString},
+    os::fd::OwnedFd,
+};
 
 use rustix::{
     net::SendFlags,
@@ -35,13 +39,17 @@ use crate::{
 use privileges::Filter;
 use receive::Descriptors;
 
-/// Becomes the app, or says on the control socket why not, and returns the exit status for it.
+/// Becomes the app, or a command in a running one, or says on the control socket why not, and returns the exit status for it.
 pub fn main() -> u8 {
-    let spec = std::env::args_os().nth(1);
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let Ok(control) = sys::inherited(0).and_then(receive::out_of_the_way) else {
         return exit::FDS;
     };
-    match run(spec.as_deref(), &control) {
+    let done = match arguments.split_first() {
+        Some((first, rest)) if first == OsStr::new(join::FLAG) => join::run(rest, &control),
+        first => run(first.map(|(spec, _)| spec.as_os_str()), &control),
+    };
+    match done {
         Ok(status) => status,
         Err(failure) => {
             let status = failure.status;
@@ -82,12 +90,15 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
     users::make_as_root(&spec)?;
     build(&spec, &descriptors, console)?;
     let identity = identity::resolve(&spec)?;
-    privileges::settle(&spec, &descriptors, &identity)?;
+    privileges::settle(&spec, &descriptors.init, &descriptors.stdio, &identity)?;
+    users::lock_mounts(&spec)?;
     if let Some(handler) = &spec.pre_start {
         monitor::pre_start(&spec, handler)?;
     }
     drop(descriptors);
     may_execute.wait()?;
+    // systemd keeps a copy of the socket: its end is no sign.
+    report(control, &Report::Built);
     if let Some(handler) = &spec.post_stop {
         return monitor::with_post_stop(&spec, handler, &identity, control);
     }

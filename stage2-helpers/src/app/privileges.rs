@@ -1,6 +1,6 @@
 //! Giving up what the app does not get, in an order in which each step may still be done.
 
-use std::str::FromStr;
+use std::{os::fd::OwnedFd, str::FromStr};
 
 use caps::{CapSet, Capability};
 use rustix::{
@@ -10,7 +10,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use super::{identity::Identity, receive::Descriptors, users};
+use super::{identity::Identity, users};
 use crate::{
     control::exit,
     failure::{At, Result, failure, words},
@@ -18,9 +18,10 @@ use crate::{
     sys,
 };
 
-/// What is done once, whoever is executed then: standard streams, session, terminal, score, bounding set.
-pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Identity) -> Result<()> {
-    for (number, stream) in (0..).zip(&descriptors.stdio) {
+/// What is done once, whoever is executed then: standard streams, session, terminal, score, bounding set. `pod` is a pidfd
+/// of a process in the pod's user namespace, which is joined where there is one.
+pub(super) fn settle(spec: &AppSpec, pod: &OwnedFd, stdio: &[OwnedFd; 3], identity: &Identity) -> Result<()> {
+    for (number, stream) in (0..).zip(stdio) {
         sys::place(stream, number).at("set up", "a standard stream", exit::STDIN)?;
         own_stream(spec, stream, identity)?;
     }
@@ -36,7 +37,7 @@ pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Ident
         mark(spec)?;
     }
     // What takes the host's privileges is done.
-    users::enter(spec, &descriptors.init)?;
+    users::enter(spec, pod)?;
     bound(spec)
 }
 
@@ -70,7 +71,7 @@ fn label(spec: &AppSpec) -> Result<()> {
 
 /// Lets the app open `/dev/stdout` and its like: a pipe belongs to who made it, which is not the app. With users of its own
 /// the pod's root is not who made it either, and a terminal, which is made for the app, is given to it as well.
-fn own_stream(spec: &AppSpec, stream: &rustix::fd::OwnedFd, identity: &Identity) -> Result<()> {
+fn own_stream(spec: &AppSpec, stream: &OwnedFd, identity: &Identity) -> Result<()> {
     let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
     let kind = kind.at("look at", "a standard stream", exit::STDIN)?;
     let own_users = spec.users.is_some();

@@ -81,6 +81,13 @@ pub(super) fn enter(spec: &AppSpec, init: &OwnedFd) -> Result<()> {
     rustix::thread::move_into_thread_name_spaces(rustix::fd::AsFd::as_fd(init), ThreadNameSpaceType::USER)
         .at("join", "the pod's user namespace", STATUS)?;
     sys::set_identity(0, 0, &[])
-        .map_err(|(step, errno)| failure(step, "the pod's root", words(errno), STATUS))?;
-    sys::unshare(UnshareFlags::NEWNS).at("lock", "the app's mounts", STATUS)
+        .map_err(|(step, errno)| failure(step, "the pod's root", words(errno), STATUS))
+}
+
+/// Makes a copy of the mounts that the user namespace owns.
+pub(super) fn lock_mounts(spec: &AppSpec) -> Result<()> {
+    match spec.users {
+        None => Ok(()),
+        Some(_) => sys::unshare(UnshareFlags::NEWNS).at("lock", "the app's mounts", STATUS),
+    }
 }
