@@ -35,6 +35,9 @@ pub enum Error {
     /// Somebody else holds the pod's lock.
     #[error("pod {0:?} is locked by another process")]
     Locked(String),
+    /// A range of users that a pod cannot have.
+    #[error("--private-users: {0}")]
+    Users(String),
     /// A file in the pod's directory holds something else than it should.
     #[error("{object}: {problem}")]
     Corrupt {

@@ -22,6 +22,8 @@ pub const STORE: &str = "cas";
 pub const LOCKS: &str = "locks";
 /// Below [`LOCKS`]: held shared while a pod is prepared, exclusively while trees are collected.
 pub const PREPARE_LOCK: &str = "prepareLock";
+/// Below [`LOCKS`]: held exclusively while a pod gets a range of users. Ours.
+pub const USERS_LOCK: &str = "privateUsers";
 
 /// The pod manifest (JSON).
 pub const MANIFEST: &str = "pod";
@@ -35,6 +37,8 @@ pub const PPID: &str = "ppid";
 pub const SUBCGROUP: &str = "subcgroup";
 /// Marker: the apps' roots are overlays.
 pub const OVERLAY_PREPARED: &str = "overlay-prepared";
+/// The users of the host that the pod's users are, as `BASE:COUNT`, where it has a user namespace.
+pub const PRIVATE_USERS: &str = "private-users-prepared";
 /// stage1's runtime parameters and what it did with them (JSON, [`crate::stage1::RuntimeState`]).
 pub const RUNTIME: &str = "runtime-config";
 /// A copy of each app's image manifest and the id of its rendered tree: `appsinfo/<app>/{manifest,treeStoreID}`.

@@ -1,7 +1,7 @@
 //! What stage0 and stage1 share: where a pod's files are ([`layout`]), in which state a pod is and who works on it
 //! ([`state`], [`lock`], [`directory`]), how pods are found ([`lookup`]), what users are told ([`message`]), how trees of
 //! files are copied and removed ([`files`]), what apps and pods are given besides their manifests ([`extras`], [`sysctl`]),
-//! and how stage0 calls a stage1 ([`stage1`]).
+//! which users of the host are a pod's ([`users`]), and how stage0 calls a stage1 ([`stage1`]).
 //!
 //! A pod is a directory. Its parent directory and its `flock` are its state, so there is nothing to repair after a
 //! crash: whoever died has lost the lock.
@@ -17,6 +17,7 @@ pub mod message;
 pub mod stage1;
 pub mod state;
 pub mod sysctl;
+pub mod users;
 
 pub use directory::PodDir;
 pub use error::{Error, Result};

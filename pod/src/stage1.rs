@@ -7,6 +7,8 @@ use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
+use crate::users::Range;
+
 /// The version of the interface that this implementation speaks (annotation `…/interface-version`).
 pub const INTERFACE_VERSION: u32 = 6;
 /// Environment of `run`: the number of the inherited descriptor that holds the pod's lock.
@@ -83,6 +85,8 @@ pub struct RunArgs {
     pub net: String,
     /// `--interactive`: the only app gets the terminal.
     pub interactive: bool,
+    /// `--private-users=BASE:COUNT`: the pod has a user namespace, whose users are these of the host.
+    pub private_users: Option<Range>,
     /// `--local-config=DIR`
     pub local_config: Option<OsString>,
     /// `--hostname=H`; `rkt-<uuid>` where absent.
@@ -113,6 +117,9 @@ impl RunArgs {
         args.push(format!("--net={}", self.net).into());
         if self.interactive {
             args.push("--interactive".into());
+        }
+        if let Some(range) = self.private_users {
+            args.push(format!("--private-users={range}").into());
         }
         if let Some(dir) = &self.local_config {
             let mut arg = OsString::from("--local-config=");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use rkt_pod::users::Range;
 use rustix::{
     fs::CWD,
     mount::OpenTreeFlags,
@@ -19,6 +20,7 @@ use crate::{
     mounts,
     pod::Pod,
     sys::{self, CloneSpec, Namespaces},
+    users,
 };
 
 /// The running init of a pod.
@@ -28,6 +30,7 @@ pub(crate) struct Init {
     pub(crate) pid: Pid,
     pidfd: OwnedFd,
     control: OwnedFd,
+    user_namespace: Option<OwnedFd>,
     /// Kept open: closing the last descriptor of a mount makes who does it wait for the kernel's other processors, and
     /// that would be init on its way into its program.
     _program: OwnedFd,
@@ -42,6 +45,8 @@ pub(crate) struct Options<'a> {
     pub(crate) own_network: bool,
     /// Whether the pod has an IPC namespace of its own.
     pub(crate) own_ipc: bool,
+    /// The users of the host that the pod's are, where it has a user namespace.
+    pub(crate) users: Option<Range>,
     /// Kernel settings of the pod: files below `/proc/sys`, and what is written to them.
     pub(crate) settings: &'a [(String, String)],
     /// The cgroup for init.
@@ -95,6 +100,10 @@ impl Init {
         for (file, value) in options.settings {
             argv.push(CString::new(format!("--sysctl={file}={value}"))?);
         }
+        let map = |pid| options.users.map_or(Ok(()), |range| users::map(pid, range));
+        if options.users.is_some() {
+            namespaces = namespaces.user();
+        }
         let (pid, pidfd) = sys::spawn(&CloneSpec {
             program: program.as_fd(),
             argv: &argv,
@@ -108,9 +117,23 @@ impl Init {
             ],
             namespaces,
             cgroup: options.cgroup.as_ref().map(AsFd::as_fd),
+            map_users: options.users.is_some().then_some(&map),
         })
-        .context("start the pod's init")?;
-        Ok(Init { pid, pidfd, control, _program: program })
+        .with_context(|| match options.users {
+            Some(range) => format!("start the pod's init in a user namespace with range {range}"),
+            None => "start the pod's init".to_owned(),
+        })?;
+        let user_namespace = options.users.map(|_| users::namespace(pid)).transpose();
+        let mut init = Init { pid, pidfd, control, user_namespace: None, _program: program };
+        match user_namespace {
+            Ok(namespace) => init.user_namespace = namespace,
+            Err(error) => {
+                init.kill()?;
+                init.wait()?;
+                return Err(error);
+            }
+        }
+        Ok(init)
     }
 
     /// Waits until the namespaces are ready.
@@ -155,6 +178,11 @@ impl Init {
     /// The pidfd of init, by which the pod's namespaces are joined.
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// The pod's user namespace, where it has one.
+    pub(crate) fn user_namespace(&self) -> Option<&OwnedFd> {
+        self.user_namespace.as_ref()
     }
 
     /// Kills init, and with it whatever still runs in the pod.

@@ -18,6 +18,7 @@ mod run;
 mod stop_signal;
 mod sys;
 mod terminal;
+mod users;
 
 use std::{path::Path, process::ExitCode};
 

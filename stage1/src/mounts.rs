@@ -21,7 +21,7 @@ use crate::{
     overlay,
     pod::Pod,
     run::volumes::{Mount, Source},
-    sys,
+    sys, users,
 };
 
 /// Paths in the pod's directory are ours; still nothing in it may lead out of it.
@@ -43,15 +43,24 @@ pub(crate) fn pod_root(pod: &Pod) -> Result<OwnedFd> {
 }
 
 /// The app's root: an overlay over its image's tree, or its own copy of it.
-pub(crate) fn root(pod: &Pod, app: &str) -> Result<OwnedFd> {
+pub(crate) fn root(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     if Path::new(layout::OVERLAY_PREPARED).exists() {
-        return overlay(pod, app).with_context(|| format!("app {app:?}: overlay of its root"));
+        return overlay(pod, app, users).with_context(|| format!("app {app:?}: overlay of its root"));
     }
     let tree = open_beneath(&pod.directory, layout::app_rootfs(app))?;
-    detach(&tree, false).with_context(|| format!("app {app:?}: detach its root"))
+    let root = detach(&tree, false).with_context(|| format!("app {app:?}: detach its root"))?;
+    mapped(root, users).with_context(|| format!("app {app:?}: its root"))
 }
 
-fn overlay(pod: &Pod, app: &str) -> Result<OwnedFd> {
+/// A detached mount with owners as the pod's user namespace has them, where it has one.
+fn mapped(mount: OwnedFd, users: Option<&OwnedFd>) -> Result<OwnedFd> {
+    if let Some(users) = users {
+        users::map_owners(&mount, users)?;
+    }
+    Ok(mount)
+}
+
+fn overlay(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     let tree_file = Path::new(layout::APPS_INFO).join(app).join(layout::APP_TREE_ID);
     let trees =
         std::fs::read_to_string(&tree_file).with_context(|| format!("read {}", tree_file.display()))?;
@@ -63,6 +72,11 @@ fn overlay(pod: &Pod, app: &str) -> Result<OwnedFd> {
         lower.push(open_beneath(&data, path)?);
     }
     let (upper, work) = layout::app_overlay(app);
+    if let (Some(users), Some(base)) = (users, upper.parent()) {
+        let base = open_beneath(&pod.directory, base)?;
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+        return overlay::mount_mapped(&lower, &base, (&name(&upper), &name(&work)), users);
+    }
     let upper = open_beneath(&pod.directory, upper)?;
     let work = open_beneath(&pod.directory, work)?;
     overlay::mount(&lower, &upper, &work)
@@ -80,11 +94,18 @@ fn detach(place: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
     Ok(mount)
 }
 
-/// What is mounted in an app, detached.
-pub(crate) fn source(pod: &Pod, mount: &Mount, seed: Option<(&OwnedFd, &str)>) -> Result<OwnedFd> {
+/// What is mounted in an app, detached, with owners as `users` maps them. A device keeps its owner, who is none of the pod's.
+pub(crate) fn source(
+    pod: &Pod,
+    mount: &Mount,
+    seed: Option<(&OwnedFd, &str)>,
+    users: Option<&OwnedFd>,
+) -> Result<OwnedFd> {
     let detached = match &mount.source {
-        Source::Volume(source) => volume(pod, source, seed)?,
-        Source::Memory(tmpfs) => memory(tmpfs).with_context(|| format!("tmpfs at {:?}", tmpfs.target))?,
+        Source::Volume(source) => volume(pod, source, seed, users)?,
+        Source::Memory(tmpfs) => memory(tmpfs)
+            .and_then(|mount| mapped(mount, users))
+            .with_context(|| format!("tmpfs at {:?}", tmpfs.target))?,
         Source::Device(wanted) => {
             device(&wanted.source).with_context(|| format!("device {:?}", wanted.source))?
         }
@@ -117,17 +138,24 @@ fn device(path: &str) -> Result<OwnedFd> {
 }
 
 /// A volume as a detached mount. One with a `seed`, a root and a path in it, starts as a copy of what is there.
-fn volume(pod: &Pod, volume: &Volume, seed: Option<(&OwnedFd, &str)>) -> Result<OwnedFd> {
+fn volume(
+    pod: &Pod,
+    volume: &Volume,
+    seed: Option<(&OwnedFd, &str)>,
+    users: Option<&OwnedFd>,
+) -> Result<OwnedFd> {
     let name = volume.name.as_str();
     match &volume.kind {
         VolumeKind::Host { source, recursive } => {
             host_volume(Path::new(source.as_str()), recursive.unwrap_or(true))
+                .and_then(|mount| mapped(mount, users))
                 .with_context(|| format!("volume {name:?}: source {source:?}"))
         }
         VolumeKind::Empty { mode, uid, gid } => {
             let made = match seed.and_then(|(root, path)| directory_in(root, path)) {
+                // What is copied out of a root with mapped owners belongs to the host's users already.
                 Some(from) => seeded_volume(pod, name, &from),
-                None => empty_volume(pod, name, *mode, *uid, *gid),
+                None => empty_volume(pod, name, *mode, *uid, *gid).and_then(|mount| mapped(mount, users)),
             };
             made.with_context(|| format!("volume {name:?}"))
         }

@@ -1,6 +1,7 @@
 //! Overlays: an app's own layer over those of its image, as a detached mount.
 
 use std::{
+    ffi::OsStr,
     fmt::Write as _,
     os::fd::{AsRawFd, OwnedFd},
     thread,
@@ -8,14 +9,16 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::{
+    fs::CWD,
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
-        fsmount, fsopen,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+        open_tree,
     },
 };
 
-use crate::sys;
+use crate::{mounts, sys, users};
 
 /// Bytes of one option's value (fsconfig(2)).
 const VALUE: usize = 255;
@@ -43,6 +46,44 @@ pub(crate) fn mount(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Resul
         }
         other => Ok(other.map_err(Failure::errno)?),
     }
+}
+
+/// The same with owners of the lower layers as a user namespace maps them. The upper layer's are those of the host. `upper`
+/// and `work` are names in `base`. Must not be called once this process's children are born in another PID namespace.
+pub(crate) fn mount_mapped(
+    lower: &[OwnedFd],
+    base: &OwnedFd,
+    (upper, work): (&OsStr, &OsStr),
+    user_namespace: &OwnedFd,
+) -> Result<OwnedFd> {
+    let detach = |place: &OwnedFd| {
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        open_tree(place, "", flags)
+    };
+    let base = detach(base).context("detach the upper layer")?;
+    let mut layers = Vec::with_capacity(lower.len());
+    for layer in lower {
+        let layer = detach(layer).context("detach a layer")?;
+        users::map_owners(&layer, user_namespace)?;
+        layers.push(layer);
+    }
+    let mount = || {
+        // Kernels before 6.15 take as layers only what is mounted, where who mounts can see it.
+        sys::own_mounts().context("split off the mounts of a thread")?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .context("make a thread's mounts private")?;
+        for mount in layers.iter().chain([&base]) {
+            // One over the other, over a directory that every machine has and this thread has no need of.
+            move_mount(mount, "", CWD, "/dev", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+                .context("attach a layer")?;
+        }
+        let upper = mounts::open_beneath(&base, upper)?;
+        let work = mounts::open_beneath(&base, work)?;
+        self::mount(&layers, &upper, &work)
+    };
+    thread::scope(|scope| scope.spawn(mount).join())
+        .map_err(|_| anyhow!("the thread that mounts has failed"))?
 }
 
 fn in_own_directory(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Result<OwnedFd> {

@@ -110,11 +110,6 @@ impl Process {
     }
 }
 
-/// Which namespace of a kind this process itself is in.
-pub(crate) fn own_namespace(kind: &str) -> Result<(u64, u64)> {
-    namespace(CWD, &format!("/proc/self/ns/{kind}"))
-}
-
 fn namespace(directory: impl AsFd, path: &str) -> Result<(u64, u64)> {
     let stat = rustix::fs::statat(directory, path, AtFlags::empty())
         .with_context(|| format!("look at a namespace ({path})"))?;
@@ -149,6 +144,6 @@ mod tests {
         assert!(Process::open(pid).unwrap().is_none());
         let own = Process::open(rustix::process::getpid()).unwrap().unwrap();
         assert!(own.runs());
-        assert_eq!(own.namespace("mnt").unwrap(), own_namespace("mnt").unwrap());
+        assert_eq!(own.namespace("mnt").unwrap(), namespace(CWD, "/proc/self/ns/mnt").unwrap());
     }
 }

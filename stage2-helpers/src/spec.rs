@@ -23,6 +23,10 @@ pub struct AppSpec {
     pub enter_pid_namespace: bool,
     /// Whether the app has a cgroup of its own, in which `app-exec` already is: it then gets a cgroup namespace.
     pub own_cgroup: bool,
+    /// The users of the host that the pod's users are, where it has a user namespace: `app-exec` then makes everything as
+    /// the pod's root would, and joins the namespace when the sandbox is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<Users>,
     /// Remount the root file system read-only when everything is in place. Volumes are not affected.
     pub read_only_root: bool,
     /// Volumes, in the order in which they are mounted.
@@ -66,6 +70,16 @@ pub struct AppSpec {
     pub post_stop: Option<Vec<String>>,
     /// Whether stdin is a terminal that becomes the app's controlling one, and `/dev/console`.
     pub terminal: bool,
+}
+
+/// Users of the host, and groups by the same numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Users {
+    /// The pod's root.
+    pub base: u32,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// One volume in an app.

@@ -27,9 +27,13 @@ fn case_19_init_is_not_traced_read_or_killed() {
 }
 
 /// How often `rkt enter` comes by a stalker, and how that ended.
-fn come_by(rkt: &Rkt, words: &[&str]) -> (Vec<i32>, String) {
+fn come_by(rkt: &Rkt, words: &[&str], options: &[&str]) -> (Vec<i32>, String) {
     let image = attack::image(rkt, "stalker", attacker(), |image| image.exec(words));
-    let mut pod = rkt.start(args![&image]);
+    let (pod_options, app_options) = options.split_at(options.len() / 2);
+    let mut all: Vec<std::ffi::OsString> = pod_options.iter().map(Into::into).collect();
+    all.push(image.into());
+    all.extend(app_options.iter().map(Into::into));
+    let mut pod = rkt.start(all);
     pod.wait_for("stalking");
     let statuses =
         (0..25).map(|_| rkt.rkt(args!["enter", pod.uuid(), "/bin/true"]).status).collect::<Vec<_>>();
@@ -39,7 +43,7 @@ fn come_by(rkt: &Rkt, words: &[&str]) -> (Vec<i32>, String) {
 #[test]
 fn case_19_a_helper_that_enters_is_not_looked_into() {
     let rkt = Rkt::new();
-    let (statuses, text) = come_by(&rkt, &[attack::ATTACKER, "stalk", "4"]);
+    let (statuses, text) = come_by(&rkt, &[attack::ATTACKER, "stalk", "4"], &[]);
     assert!(statuses.iter().all(|status| *status == 0), "{statuses:?}\n{text}");
     assert!(!text.contains("GOT"), "{text}");
     let seen = text.lines().find_map(|line| line.strip_prefix("seen: ")).unwrap();
@@ -47,9 +51,20 @@ fn case_19_a_helper_that_enters_is_not_looked_into() {
 }
 
 #[test]
+fn case_19_with_users_of_its_own_a_pod_may_even_trace() {
+    let rkt = Rkt::new();
+    // One option of the pod, one of the app.
+    let options =
+        ["--private-users", "--caps-retain=CAP_SYS_PTRACE,CAP_SYS_ADMIN,CAP_DAC_READ_SEARCH,CAP_KILL"];
+    let (statuses, text) = come_by(&rkt, &[attack::ATTACKER, "stalk", "4"], &options);
+    assert!(statuses.iter().all(|status| *status == 0), "{statuses:?}\n{text}");
+    assert!(!text.contains("GOT") && !text.contains("seen: 0"), "{text}");
+}
+
+#[test]
 fn a_helper_that_is_killed_ends_rkt_enter_and_nothing_else() {
     let rkt = Rkt::new();
-    let (statuses, text) = come_by(&rkt, &[attack::ATTACKER, "kill", "4"]);
+    let (statuses, text) = come_by(&rkt, &[attack::ATTACKER, "kill", "4"], &[]);
     assert!(statuses.iter().all(|status| [0, 137].contains(status)), "{statuses:?}\n{text}");
 }
 

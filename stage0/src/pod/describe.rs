@@ -6,7 +6,7 @@ use std::{
 };
 
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
-use rkt_pod::{Error, Place, PodDir, State, layout, stage1::RuntimeState};
+use rkt_pod::{Error, Place, PodDir, State, layout, stage1::RuntimeState, users::Range};
 use serde_json::{Map, Value, json};
 
 use crate::output;
@@ -92,6 +92,10 @@ impl Description {
                     object.insert(name.to_owned(), json!(map));
                 }
             }
+        }
+        if let Ok(Some(users)) = Range::of_pod(&self.pod.path()) {
+            let users = json!({"base": users.base(), "count": users.count()});
+            object.insert("private_users".to_owned(), users);
         }
         if let Some(runtime) = &self.runtime {
             object.insert("runtime".to_owned(), json!(runtime));

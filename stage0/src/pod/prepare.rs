@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use appc::schema::PodManifest;
-use rkt_pod::{PodDir, layout};
+use rkt_pod::{PodDir, layout, users::Range};
 use rustix::{
     fs::{AtFlags, Gid, Mode, OFlags, Uid},
     io::Errno,
@@ -35,7 +35,13 @@ impl AppImage {
 }
 
 /// Fills the pod's directory. Nothing is synced: a pod that was being made when the power went is garbage anyway.
-pub(crate) fn fill(pod: &PodDir, manifest: &PodManifest, images: &[AppImage], overlay: bool) -> Result<()> {
+pub(crate) fn fill(
+    pod: &PodDir,
+    manifest: &PodManifest,
+    images: &[AppImage],
+    overlay: bool,
+    users: Option<Range>,
+) -> Result<()> {
     let path = pod.path();
     let base = open(&path)?;
     let maker = Maker { base: &base, path: &path };
@@ -63,7 +69,7 @@ pub(crate) fn fill(pod: &PodDir, manifest: &PodManifest, images: &[AppImage], ov
         maker.directory(&rootfs.parent().unwrap_or(Path::new("")).to_string_lossy())?;
         maker.directory(&rootfs.to_string_lossy())?;
         if overlay {
-            layers(&maker, name, image)?;
+            layers(&maker, name, image, users)?;
         } else {
             image.tree.copy(&path.join(&rootfs)).with_context(|| format!("app {name:?}: copy its image"))?;
         }
@@ -78,8 +84,9 @@ pub(crate) fn sync(pod: &PodDir) -> Result<()> {
     rustix::fs::syncfs(open(&path)?).with_context(|| format!("sync {}", path.display()))
 }
 
-/// The upper layer's root is the app's: it has what the image's root has.
-fn layers(maker: &Maker<'_>, app: &str, image: &AppImage) -> Result<()> {
+/// The upper layer's root is the app's: it has what the image's root has. What is in this layer belongs to the users of the
+/// host that the pod's users are, while the layers below are mounted with mapped owners.
+fn layers(maker: &Maker<'_>, app: &str, image: &AppImage, users: Option<Range>) -> Result<()> {
     let (upper, work) = layout::app_overlay(app);
     let parent = upper.parent().unwrap_or(Path::new("")).to_owned();
     for directory in [&parent, &upper, &work] {
@@ -87,8 +94,18 @@ fn layers(maker: &Maker<'_>, app: &str, image: &AppImage) -> Result<()> {
     }
     let root = &image.tree.root;
     let root = fs::metadata(root).with_context(|| format!("look at {}", root.display()))?;
-    if (root.uid(), root.gid()) != (0, 0) {
-        let (uid, gid) = (Uid::from_raw(root.uid()), Gid::from_raw(root.gid()));
+    let on_host = |id| match users {
+        None => Ok(id),
+        Some(users) => users.host_id(id).with_context(|| {
+            format!(
+                "app {app:?}: the image's root belongs to {id}, and the pod has users 0 to {}",
+                users.count() - 1
+            )
+        }),
+    };
+    let (uid, gid) = (on_host(root.uid())?, on_host(root.gid())?);
+    if (uid, gid) != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         rustix::fs::chownat(maker.base, &upper, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             .context("set the owner of the app's upper layer")?;
     }

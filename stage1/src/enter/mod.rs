@@ -103,9 +103,6 @@ impl Child {
         let file = sealed_file(&serde_json::to_vec(spec)?).context("pass on the app's spec")?;
         let null = init::open_null()?;
         let mut argv = vec![c"app-exec".to_owned(), c"--enter".to_owned()];
-        if target.has_own_users() {
-            argv.push(c"--user-namespace".to_owned());
-        }
         let descriptors = [theirs.as_fd(), null.as_fd(), null.as_fd(), file.as_fd()];
         argv.push(CString::new(format!("/proc/self/fd/{}", descriptors.len() - 1))?);
         rustix::thread::move_into_link_name_space(target.pid_namespace(), Some(LinkNameSpaceType::ProcessID))
@@ -117,6 +114,7 @@ impl Child {
             descriptors: &descriptors,
             namespaces: Namespaces::default(),
             cgroup: target.cgroup(),
+            map_users: None,
         })?;
         let child = Child { pidfd, control };
         if let Err(error) = target.give_limits(pid) {

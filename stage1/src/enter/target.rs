@@ -17,7 +17,7 @@ use rustix::{
 
 use crate::{
     cgroup, launcher,
-    process::{Process, own_namespace},
+    process::Process,
     sys::{self, Limit},
 };
 
@@ -30,7 +30,6 @@ pub(super) struct Target {
     process: Process,
     pid_namespace: OwnedFd,
     cgroup: Option<OwnedFd>,
-    own_users: bool,
 }
 
 impl Target {
@@ -60,7 +59,6 @@ impl Target {
         if process.namespace("pid")? != init.namespace("pid")? || !is_built {
             bail!("process {} is not app {app:?} of pod {uuid:?}", process.pid().as_raw_nonzero());
         }
-        let own_users = process.namespace("user")? != own_namespace("user")?;
         let path = format!("/proc/{}/ns/pid", init.pid().as_raw_nonzero());
         let pid_namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .context("open the pod's PID namespace")?;
@@ -68,7 +66,7 @@ impl Target {
         if !process.runs() || !init.runs() {
             bail!("app {app:?} of pod {uuid:?} has ended");
         }
-        Ok(Target { process, pid_namespace, cgroup, own_users })
+        Ok(Target { process, pid_namespace, cgroup })
     }
 
     /// A pidfd of the app's main process, by which its namespaces are joined.
@@ -84,11 +82,6 @@ impl Target {
     /// The app's cgroup, where it has one.
     pub(super) fn cgroup(&self) -> Option<BorrowedFd<'_>> {
         self.cgroup.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Whether the app is in another user namespace than we are.
-    pub(super) fn has_own_users(&self) -> bool {
-        self.own_users
     }
 
     /// Gives our child `pid` the app's resource limits and out-of-memory score.

@@ -116,6 +116,7 @@ impl Launcher for Direct {
             descriptors: &[launch.control.as_fd(), null.as_fd(), null.as_fd()],
             namespaces: Namespaces::default(),
             cgroup: cgroup.as_ref().map(AsFd::as_fd),
+            map_users: None,
         })
         .with_context(|| format!("app {:?}: start app-exec", launch.name))?;
         self.running.push(Child { app: launch.app, stop_signal: launch.stop_signal, pidfd, cgroup });

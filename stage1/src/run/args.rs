@@ -29,6 +29,10 @@ fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
             ("--strict-isolators", None) => args.strict_isolators = true,
             ("--disable-seccomp", None) => args.insecure_seccomp = true,
             ("--net", Some(value)) => args.net = value.to_owned(),
+            ("--private-users", Some(value)) => {
+                let range = value.parse().map_err(|reason| anyhow::anyhow!("--private-users: {reason}"))?;
+                args.private_users = Some(range);
+            }
             ("--local-config", Some(value)) => args.local_config = Some(value.into()),
             ("--hostname", Some(value)) => args.hostname = Some(value.to_owned()),
             ("--ipc", Some(value)) => args.ipc = Some(value.to_owned()),
@@ -63,6 +67,7 @@ mod tests {
             debug: true,
             net: "host".to_owned(),
             interactive: true,
+            private_users: Some("524288:65536".parse().unwrap()),
             local_config: Some("/etc/rkt".into()),
             hostname: Some("box".to_owned()),
             insecure_capabilities: true,

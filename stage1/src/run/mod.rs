@@ -94,6 +94,7 @@ fn make(
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
     let volumes = volumes::resolve(pod)?;
+    let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
         let limits = limits(args, pod, launcher.as_mut(), &volumes, state)?;
@@ -122,9 +123,10 @@ fn make(
         }
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
+        let mut roots = roots.into_iter();
         for (index, app) in pod.apps.iter().enumerate() {
             let stdio = stdio(args, &mut output, terminal.as_ref(), index, app.name())?;
-            handovers.push((descriptors(pod, app.name(), &volumes[index])?, stdio));
+            handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, state);
         write_state(pod, state)?;
@@ -189,13 +191,30 @@ fn limits(
     Ok(apps)
 }
 
+/// The roots of all apps, where the pod has a user namespace. Making them takes a thread, which a process whose children are
+/// born in another PID namespace cannot have: they come before the launcher.
+fn mapped_roots(pod: &Pod, init: &Init) -> Result<Vec<OwnedFd>> {
+    let Some(users) = init.user_namespace() else { return Ok(Vec::new()) };
+    pod.apps.iter().map(|app| mounts::root(pod, app.name(), Some(users))).collect()
+}
+
 /// The app's root, then its volumes, all detached.
-fn descriptors(pod: &Pod, app: &str, volumes: &[volumes::Mount]) -> Result<Vec<OwnedFd>> {
-    let root = mounts::root(pod, app)?;
+fn descriptors(
+    pod: &Pod,
+    init: &Init,
+    app: &str,
+    root: Option<OwnedFd>,
+    volumes: &[volumes::Mount],
+) -> Result<Vec<OwnedFd>> {
+    let users = init.user_namespace();
+    let root = match root {
+        Some(root) => root,
+        None => mounts::root(pod, app, users)?,
+    };
     let mut all = Vec::with_capacity(volumes.len() + 1);
     for mount in volumes {
         let seed = mount.seeded.then_some((&root, mount.target.as_str()));
-        all.push(mounts::source(pod, mount, seed)?);
+        all.push(mounts::source(pod, mount, seed, users)?);
     }
     all.insert(0, root);
     Ok(all)
@@ -246,6 +265,11 @@ fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<I
         "none" => true,
         other => bail!("network {other:?} is not available in this version; use --net=host or --net=none"),
     };
+    if args.private_users.is_some() && args.ipc.as_deref() == Some("parent") {
+        bail!(
+            "--ipc=parent does not go with --private-users: the host's IPC objects are not the pod's users'"
+        );
+    }
     let own_ipc = match args.ipc.as_deref() {
         None | Some("" | "auto" | "private") => true,
         Some("parent") => false,
@@ -254,7 +278,8 @@ fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<I
     let settings = settings(pod, own_network, own_ipc)?;
     let cgroup = cgroup.map(|pod| pod.child("init.scope")).transpose().context("make the cgroup of init")?;
     let hostname = args.hostname.as_deref().unwrap_or(&default_hostname);
-    Init::start(pod, &init::Options { hostname, own_network, own_ipc, settings: &settings, cgroup })
+    let users = args.private_users;
+    Init::start(pod, &init::Options { hostname, own_network, own_ipc, users, settings: &settings, cgroup })
 }
 
 /// The kernel settings that the pod asks for. Those of namespaces that it shares with the host are not its own to set.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use appc::schema::{App, HandlerName};
 use rkt_pod::{layout, stage1::RunArgs};
 use rustix::{fs, io::Errno};
-use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, VERSION};
+use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, Users, VERSION};
 
 use super::{rights::Rights, volumes};
 use crate::pod::{Pod, PodApp};
@@ -60,6 +60,7 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         app: pod_app.name().to_owned(),
         enter_pid_namespace: context.joins,
         own_cgroup: context.own_cgroup,
+        users: args.private_users.map(|range| Users { base: range.base(), count: range.count() }),
         read_only_root: pod_app.runtime.read_only_root_fs,
         mounts: mounts.iter().enumerate().map(|(source, mount)| spec_mount(source, mount)).collect(),
         unprotected_paths: args.insecure_paths,

@@ -3,13 +3,14 @@
 
 use std::{
     ffi::{CString, c_char},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr,
 };
 
 use rustix::{
     io::{self, Errno},
-    process::Pid,
+    pipe::PipeFlags,
+    process::{Pid, WaitId, WaitIdOptions},
 };
 
 /// The libc crate's constant has too narrow a type for this flag.
@@ -27,6 +28,11 @@ impl Namespaces {
     /// Adds an IPC namespace.
     pub(crate) fn ipc(self) -> Namespaces {
         Namespaces(self.0 | libc::CLONE_NEWIPC as u64)
+    }
+
+    /// Adds a user namespace, which owns all the others.
+    pub(crate) fn user(self) -> Namespaces {
+        Namespaces(self.0 | libc::CLONE_NEWUSER as u64)
     }
 
     /// Adds a network namespace.
@@ -49,12 +55,15 @@ pub(crate) struct CloneSpec<'a> {
     pub(crate) namespaces: Namespaces,
     /// The cgroup to start it in: an open cgroup2 directory.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// Where the program gets a user namespace: what is to be done with the new process before it executes anything, so that
+    /// it is root there by then.
+    pub(crate) map_users: Option<&'a dyn Fn(Pid) -> io::Result<()>>,
 }
 
 /// Starts a program and returns its PID and a pidfd.
 ///
 /// # Errors
-/// Where the process cannot be made. A failing exec shows as the child's death with status 127.
+/// Where the process cannot be made, or its users not be mapped. A failing exec shows as the child's death with status 127.
 pub(crate) fn spawn(spec: &CloneSpec<'_>) -> io::Result<(Pid, OwnedFd)> {
     let argv = pointers(spec.argv);
     let environment = pointers(spec.environment);
@@ -62,6 +71,10 @@ pub(crate) fn spawn(spec: &CloneSpec<'_>) -> io::Result<(Pid, OwnedFd)> {
     let first_free = spec.descriptors.len() as RawFd;
     let sources: Vec<RawFd> = spec.descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let mut moved = vec![-1; sources.len()];
+
+    // The child waits at this pipe until its users are mapped.
+    let gate = spec.map_users.map(|_| rustix::pipe::pipe_with(PipeFlags::CLOEXEC)).transpose()?;
+    let waits_at = gate.as_ref().map(|(wait, tell)| (wait.as_raw_fd(), tell.as_raw_fd()));
 
     let mut pidfd: RawFd = -1;
     let mut arguments = libc::clone_args {
@@ -90,13 +103,54 @@ pub(crate) fn spawn(spec: &CloneSpec<'_>) -> io::Result<(Pid, OwnedFd)> {
         // SAFETY: we are the only thread of the child. Another thread of the parent may have held the allocator's
         // lock, so `become_program` makes system calls only; all it needs was allocated before.
         unsafe {
+            if let Some((wait, tell)) = waits_at {
+                become_root(wait, tell);
+            }
             become_program(spec.program.as_raw_fd(), &argv, &environment, &sources, &mut moved, first_free)
         }
     }
     let pid =
         i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(last_error)?;
     // SAFETY: on success the kernel has stored a new descriptor there, which nobody else owns.
-    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    if let (Some(map), Some((_, tell))) = (spec.map_users, gate) {
+        let mapped = map(pid).and_then(|()| io::write(&tell, &[1]));
+        if let Err(errno) = mapped {
+            // It ends where nobody tells it to go on.
+            drop(tell);
+            io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+            })?;
+            return Err(errno);
+        }
+    }
+    Ok((pid, pidfd))
+}
+
+/// Waits until the users of this process's own user namespace are mapped, and becomes root there.
+///
+/// # Safety
+/// Must be called in the child of a fork.
+unsafe fn become_root(wait: RawFd, tell: RawFd) {
+    let mut byte = 0_u8;
+    // SAFETY: plain system calls on integers, and on a byte that outlives the call.
+    unsafe {
+        // Our copy, which would keep the pipe open.
+        libc::close(tell);
+        let told = loop {
+            let count = libc::read(wait, ptr::from_mut(&mut byte).cast(), 1);
+            if count >= 0 || *libc::__errno_location() != libc::EINTR {
+                break count == 1;
+            }
+        };
+        let done = told
+            && libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()) == 0
+            && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
+            && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0;
+        if !done {
+            libc::_exit(127);
+        }
+    }
 }
 
 /// The child's half of [`spawn`]: system calls only.

@@ -9,7 +9,7 @@ mod signals;
 
 pub(crate) use clone::{CloneSpec, Namespaces, spawn};
 pub(crate) use descriptor::inherited;
-pub(crate) use directory::own_directory;
+pub(crate) use directory::{own_directory, own_mounts};
 pub(crate) use limits::{Limit, set_limits};
-pub(crate) use mount::{make_private, make_slave, seal};
+pub(crate) use mount::{make_private, make_slave, map_owners, seal};
 pub(crate) use signals::{SignalFd, Signals};

@@ -46,6 +46,17 @@ fn set_attributes(mount: impl AsFd, attributes: &libc::mount_attr) -> io::Result
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
+/// Has the detached mount, and all that is mounted below it, show owners as the user namespace maps them: what belongs to its
+/// root on the file system belongs to its root on the host, and the other way round for what is made there.
+///
+/// # Errors
+/// What the kernel says; `EINVAL` where a file system cannot be mounted that way.
+pub(crate) fn map_owners(mount: impl AsFd, user_namespace: impl AsFd) -> io::Result<()> {
+    let namespace = u64::try_from(user_namespace.as_fd().as_raw_fd()).map_err(|_| Errno::BADF)?;
+    let attr_set = libc::MOUNT_ATTR_IDMAP;
+    set_attributes(mount, &libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd: namespace })
+}
+
 /// Makes the detached mount read-only, without set-user-id and devices.
 ///
 /// # Errors

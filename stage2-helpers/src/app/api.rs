@@ -8,6 +8,7 @@ use rustix::{
     mount::MountAttrFlags,
 };
 
+use super::users;
 use crate::{
     control::exit,
     failure::{At, Result, failure},
@@ -36,6 +37,9 @@ const LINKS: [(&str, &str); 5] = [
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
 ];
+
+/// The group of terminals.
+const TERMINALS: u32 = 5;
 
 const MAGIC_PROC: i64 = 0x9fa0;
 const MAGIC_SYSFS: i64 = 0x6265_6572;
@@ -76,13 +80,18 @@ pub(super) fn mount_all(
         let place = mounts::place(&dev, "console").at("open", "/dev/console", STATUS)?;
         mounts::attach(console, place).at("mount", "/dev/console", STATUS)?;
     }
-    let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let group = users::on_host(spec, TERMINALS).unwrap_or(TERMINALS).to_string();
+    let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", group.as_str())];
     let pts = mounts::filesystem("devpts", &pts, quiet).at("make file system", "devpts", STATUS)?;
+    users::give_to_root(spec, &pts, &["", "ptmx"]).at("give to the pod's root", "/dev/pts", STATUS)?;
     put(&dev, "pts", pts)?;
     // Shared by all apps of the pod.
     for name in ["shm", "mqueue"] {
         let path = format!("dev/{name}");
-        put(&dev, name, mounts::copy(pod, &path).at("open", format!("the pod's /{path}"), STATUS)?)?;
+        let object = || format!("the pod's /{path}");
+        let copy = mounts::copy(pod, &path).at("open", object(), STATUS)?;
+        users::give_to_root(spec, &copy, &[""]).at("give to the pod's root", object(), STATUS)?;
+        put(&dev, name, copy)?;
     }
     temporary_directory(root)?;
     Ok(Kernel { proc, sys, dev })

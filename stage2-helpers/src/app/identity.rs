@@ -2,7 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use super::lookup::{id_of, owner, read, valid_id};
+use super::{
+    lookup::{id_of, owner, read, valid_id},
+    users,
+};
 use crate::{
     control::exit,
     failure::{At, Result, failure, words},
@@ -29,11 +32,15 @@ impl Identity {
 /// Resolves the app's user and group inside its root, which is the root directory by now.
 pub(super) fn resolve(spec: &AppSpec) -> Result<Identity> {
     let root = mounts::pod_root().at("open", "the app's root", exit::NAMESPACE)?;
-    let uid = look_up(&root, &USER, &spec.user)?;
-    let gid = match look_up(&root, &GROUP, &spec.group) {
+    let uid = look_up(spec, &root, &USER, &spec.user)?;
+    let gid = match look_up(spec, &root, &GROUP, &spec.group) {
         Err(_) if spec.group_falls_back_to_user => uid,
         other => other?,
     };
+    users::check(spec, USER.step, uid, USER.status)?;
+    for group in spec.supplementary_gids.iter().chain([&gid]) {
+        users::check(spec, GROUP.step, *group, GROUP.status)?;
+    }
     Ok(Identity { uid, gid, groups: spec.supplementary_gids.clone() })
 }
 
@@ -49,10 +56,12 @@ const USER: Kind = Kind { step: "look up user", file: "etc/passwd", status: exit
 const GROUP: Kind =
     Kind { step: "look up group", file: "etc/group", status: exit::GROUP, of: |(_, gid)| gid };
 
-fn look_up(root: &OwnedFd, kind: &Kind, name: &str) -> Result<u32> {
+fn look_up(spec: &AppSpec, root: &OwnedFd, kind: &Kind, name: &str) -> Result<u32> {
     let wrong = |reason: String| failure(kind.step, format!("{name:?}"), reason, kind.status);
     if name.starts_with('/') {
-        return owner(root, name).map(kind.of).map_err(|errno| wrong(words(errno)));
+        let owner = owner(root, name).map(kind.of).map_err(|errno| wrong(words(errno)))?;
+        return users::in_pod(spec, owner)
+            .ok_or_else(|| wrong(format!("its owner, {owner} on the host, is none of the pod's users")));
     }
     if name == "root" || name == "0" {
         return Ok(0);

@@ -1,10 +1,10 @@
 //! Entering a running app: a command of the administrator's among the app's processes, with no more rights than they have.
 //!
-//! `app-exec --enter [--user-namespace] SPEC` is born in the pod's PID namespace and in the app's cgroup. What the spec says
+//! `app-exec --enter SPEC` is born in the pod's PID namespace and in the app's cgroup. What the spec says
 //! of privileges is the app's own. Until they are dropped nothing of the app's files is opened.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -27,18 +27,14 @@ use crate::{
 
 /// The argument that says that an app is to be entered.
 pub(super) const FLAG: &str = "--enter";
-/// The argument that says that the app has a user namespace of its own.
-const USER_NAMESPACE: &str = "--user-namespace";
 
 /// Becomes the command. Returns only where that fails.
 pub(super) fn run(arguments: &[OsString], control: &OwnedFd) -> Result<u8> {
-    let (own_users, spec) = match arguments {
-        [spec] => (false, spec.as_os_str()),
-        [flag, spec] if flag == OsStr::new(USER_NAMESPACE) => (true, spec.as_os_str()),
-        _ => return Err(failure("read", "arguments", "not what stage1 gives", exit::FDS)),
+    let [spec] = arguments else {
+        return Err(failure("read", "arguments", "not what stage1 gives", exit::FDS));
     };
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let mut spec = receive::spec(Some(spec))?;
+    let mut spec = receive::spec(Some(spec.as_os_str()))?;
     let entering = receive::entering(control)?;
     // The app sees this process from here on, and must not look into it.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
@@ -50,19 +46,16 @@ pub(super) fn run(arguments: &[OsString], control: &OwnedFd) -> Result<u8> {
     if spec.own_cgroup {
         namespaces |= ThreadNameSpaceType::CONTROL_GROUP;
     }
-    if own_users {
-        namespaces |= ThreadNameSpaceType::USER;
-    }
     // While /proc is the host's: the app may have put something else in its place.
-    privileges::label(&spec)?;
-    (spec.selinux, spec.apparmor) = (None, None);
+    privileges::mark(&spec)?;
+    (spec.oom_score_adj, spec.selinux, spec.apparmor) = (None, None, None);
     // Root and working directory become the app's root with it.
     rustix::thread::move_into_thread_name_spaces(entering.process.as_fd(), namespaces).at(
         "join",
         "the app's namespaces",
         exit::NAMESPACE,
     )?;
-    privileges::settle(&spec, &entering.stdio, &Identity::ROOT)?;
+    privileges::settle(&spec, &entering.process, &entering.stdio, &Identity::ROOT)?;
     drop(entering);
     privileges::drop_all(&spec, &Identity::ROOT, Filter::ToLoad)?;
     die_with_stage1(control)?;

@@ -16,6 +16,7 @@ mod monitor;
 mod privileges;
 mod receive;
 mod sealed;
+mod users;
 mod volumes;
 
 use std::{
@@ -84,13 +85,18 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
         exit::FDS,
     )?;
     let console = if spec.terminal { Some(api::copy_of_terminal(&descriptors.stdio[0])?) } else { None };
+    if spec.users.is_some() {
+        privileges::mark(&spec)?;
+    }
     let may_execute = match enter::pod(&spec, &descriptors, control)? {
         enter::Role::App(word) => word,
         enter::Role::Herald(status) => return Ok(status),
     };
+    users::make_as_root(&spec)?;
     build(&spec, &descriptors, console)?;
     let identity = identity::resolve(&spec)?;
-    privileges::settle(&spec, &descriptors.stdio, &identity)?;
+    privileges::settle(&spec, &descriptors.init, &descriptors.stdio, &identity)?;
+    users::lock_mounts(&spec)?;
     if let Some(handler) = &spec.pre_start {
         monitor::pre_start(&spec, handler)?;
     }

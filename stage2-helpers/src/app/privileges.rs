@@ -10,7 +10,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use super::identity::Identity;
+use super::{identity::Identity, users};
 use crate::{
     control::exit,
     failure::{At, Result, failure, words},
@@ -18,11 +18,12 @@ use crate::{
     sys,
 };
 
-/// What is done once, whoever is executed then: standard streams, session, terminal, score, bounding set.
-pub(super) fn settle(spec: &AppSpec, stdio: &[OwnedFd; 3], identity: &Identity) -> Result<()> {
+/// What is done once, whoever is executed then: standard streams, session, terminal, score, bounding set. `pod` is a pidfd
+/// of a process in the pod's user namespace, which is joined where there is one.
+pub(super) fn settle(spec: &AppSpec, pod: &OwnedFd, stdio: &[OwnedFd; 3], identity: &Identity) -> Result<()> {
     for (number, stream) in (0..).zip(stdio) {
         sys::place(stream, number).at("set up", "a standard stream", exit::STDIN)?;
-        own_stream(stream, identity)?;
+        own_stream(spec, stream, identity)?;
     }
     // A unit's processes are born leading a session; then there is nothing to do.
     match rustix::process::setsid() {
@@ -37,16 +38,28 @@ pub(super) fn settle(spec: &AppSpec, stdio: &[OwnedFd; 3], identity: &Identity) 
     if spec.terminal {
         sys::take_terminal().at("take", "the terminal", exit::STDIN)?;
     }
+    if spec.users.is_none() {
+        mark(spec)?;
+    }
+    // What takes the host's privileges is done.
+    users::enter(spec, pod)?;
+    bound(spec)
+}
+
+/// Sets the score by which the kernel chooses whom to kill for lack of memory, and the labels of the security modules.
+///
+/// Of a pod with users of its own the procfs lets the host's root write nothing about itself: then this comes before the pod
+/// is joined.
+pub(super) fn mark(spec: &AppSpec) -> Result<()> {
     if let Some(score) = spec.oom_score_adj {
         let object = "the out-of-memory score";
         write_own("oom_score_adj", &score.to_string(), ("set", object, exit::OOM_ADJUST))?;
     }
-    label(spec)?;
-    bound(spec)
+    label(spec)
 }
 
 /// Sets what the security modules make of whoever is executed next.
-pub(super) fn label(spec: &AppSpec) -> Result<()> {
+fn label(spec: &AppSpec) -> Result<()> {
     if let Some(context) = &spec.selinux {
         let object = format!("SELinux context {context:?}");
         write_own("attr/exec", context, ("set", &object, exit::SELINUX))?;
@@ -61,13 +74,18 @@ pub(super) fn label(spec: &AppSpec) -> Result<()> {
     Ok(())
 }
 
-/// Lets the app open `/dev/stdout` and its like: a pipe belongs to who made it, which is not the app.
-fn own_stream(stream: &OwnedFd, identity: &Identity) -> Result<()> {
+/// Lets the app open `/dev/stdout` and its like: a pipe belongs to who made it, which is not the app. With users of its own
+/// the pod's root is not who made it either, and a terminal, which is made for the app, is given to it as well.
+fn own_stream(spec: &AppSpec, stream: &OwnedFd, identity: &Identity) -> Result<()> {
     let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
     let kind = kind.at("look at", "a standard stream", exit::STDIN)?;
-    let is_ours = matches!(kind, FileType::Fifo);
-    if is_ours && identity.uid != 0 {
-        rustix::fs::fchown(stream, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid))).at(
+    let own_users = spec.users.is_some();
+    let is_ours = matches!(kind, FileType::Fifo)
+        || (own_users && spec.terminal && matches!(kind, FileType::CharacterDevice));
+    if is_ours && (identity.uid != 0 || own_users) {
+        let on_host = |id| users::on_host(spec, id).unwrap_or(id);
+        let (uid, gid) = (on_host(identity.uid), on_host(identity.gid));
+        rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).at(
             "give to the app",
             "a standard stream",
             exit::STDIN,
@@ -76,8 +94,8 @@ fn own_stream(stream: &OwnedFd, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file of this process, through the procfs that we have mounted ourselves: whatever else may be at that path is
-/// refused.
+/// Writes a file of this process, through the host's procfs or the one that we have mounted ourselves: whatever else may be at
+/// that path is refused.
 fn write_own(file: &str, text: &str, (step, object, status): (&'static str, &str, u8)) -> Result<()> {
     const PROC_MAGIC: i64 = 0x9fa0;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
+    io::Errno,
     mount::{MountAttrFlags, MountPropagationFlags, mount_change},
     net::{AddressFamily, SendFlags, SocketType},
     process::{DumpableBehavior, Signal, WaitOptions},
@@ -76,7 +77,11 @@ fn prepare(control: &OwnedFd) -> Result<OwnedFd> {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None);
         socket.and_then(sys::loopback_up).at("bring up", "the loopback interface", exit::NAMESPACE)?;
     }
-    build_root(&root)?;
+    let has_proc = build_root(&root)?;
+    if !has_proc && let Some((file, _)) = options.settings.first() {
+        let reason = "parts of the host's /proc are covered, so that a user namespace gets none";
+        return Err(failure("set kernel setting", file, reason, exit::NAMESPACE));
+    }
     options.settings.iter().try_for_each(|(file, value)| set(&root, file, value))?;
     let signals = sys::signal_descriptor().at("receive", "signals", exit::FDS)?;
     give_up_privileges()?;
@@ -115,8 +120,9 @@ fn die_with_parent(control: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// The pod's own root: what apps have in common, and where they find it. Read-only, and never seen on the host.
-fn build_root(root: &OwnedFd) -> Result<()> {
+/// The pod's own root: what apps have in common, and where they find it. Read-only, and never seen on the host. Returns
+/// whether it has a procfs, which is for kernel settings only: each app gets its own.
+fn build_root(root: &OwnedFd) -> Result<bool> {
     let status = exit::NAMESPACE;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at(
         "make private",
@@ -125,6 +131,11 @@ fn build_root(root: &OwnedFd) -> Result<()> {
     )?;
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let noexec = quiet | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    // In a user namespace there is a new procfs only while a whole one is in sight, which is the host's.
+    let proc = match mounts::filesystem("proc", &[], noexec) {
+        Err(Errno::PERM) => None,
+        other => Some(other.at("make file system", "proc", status)?),
+    };
     // Any place will do to attach the new root to: the old one vanishes at once.
     mounts::pod_root()
         .and_then(|old| mounts::place(old, "proc"))
@@ -132,11 +143,14 @@ fn build_root(root: &OwnedFd) -> Result<()> {
         .at("attach", "the pod's root", status)?;
     mounts::change_root(root).at("change to", "the pod's root", status)?;
     type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], MountAttrFlags);
-    let table: [Row; 3] = [
-        ("proc", "proc", &[], noexec),
-        ("dev/shm", "tmpfs", &[("mode", "1777")], quiet),
-        ("dev/mqueue", "mqueue", &[], noexec),
-    ];
+    let has_proc = proc.is_some();
+    if let Some(proc) = proc {
+        mounts::directory(root, "proc")
+            .and_then(|place| mounts::attach(proc, place))
+            .at("mount", "proc", status)?;
+    }
+    let table: [Row; 2] =
+        [("dev/shm", "tmpfs", &[("mode", "1777")], quiet), ("dev/mqueue", "mqueue", &[], noexec)];
     for (path, kind, options, attributes) in table {
         let place = mounts::directory(root, path).at("make directory", path, status)?;
         let mount = mounts::filesystem(kind, options, attributes).at("make file system", kind, status)?;
@@ -146,7 +160,8 @@ fn build_root(root: &OwnedFd) -> Result<()> {
         "make read-only",
         "the pod's root",
         status,
-    )
+    )?;
+    Ok(has_proc)
 }
 
 /// Writes a kernel setting of our namespaces, through the procfs that we have mounted ourselves.

@@ -5,6 +5,7 @@ mod environment;
 mod extras;
 mod pod;
 mod start;
+mod users;
 
 use std::{fs, path::PathBuf};
 

@@ -11,9 +11,9 @@ use appc::{
     schema::{Mount, PodManifest, Volume},
 };
 use clap::ArgMatches;
-use rkt_pod::{Lock, Place, PodDir};
+use rkt_pod::{Lock, Place, PodDir, users};
 
-use super::{arguments, environment};
+use super::{arguments, environment, users::Users};
 use crate::{
     commands::{global::Global, policy::PolicyArgs},
     fetch::Reference,
@@ -59,6 +59,10 @@ pub(crate) struct PodArgs {
     /// Limit of processes and threads of the whole pod
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pod_pids_limit: Option<String>,
+    /// Run the pod in a user namespace, with users of the host of its own: auto, or BASE:COUNT
+    #[arg(long, value_name = "RANGE", num_args = 0..=1, require_equals = true, default_missing_value = "auto",
+        value_parser = super::users::parse)]
+    private_users: Option<Users>,
     /// Kernel setting of the pod's own namespaces in the form key=value
     #[arg(long, value_name = "KEY=VALUE")]
     sysctl: Vec<String>,
@@ -170,6 +174,7 @@ pub(crate) struct Planned {
     pub(crate) manifest: PodManifest,
     images: Vec<AppImage>,
     overlay: bool,
+    users: Option<Users>,
     /// Trees that pods are being prepared on are not collected.
     _preparing: Lock,
 }
@@ -189,6 +194,9 @@ impl PodArgs {
         let policy = self.policy.get(PullPolicy::New)?;
         let isolators = self.isolators()?;
         check(self, policy, &mounts, &apps, &isolators)?;
+        if let Some(users) = self.private_users {
+            users.check()?;
+        }
         Ok(Wanted { mounts, isolators, apps, policy })
     }
 
@@ -233,7 +241,7 @@ impl PodArgs {
             None => from_images(global, &store, self, policy, (mounts, isolators), &apps)?,
         };
         let overlay = !self.no_overlay && has_overlay(global);
-        Ok(Planned { manifest, images, overlay, _preparing: preparing })
+        Ok(Planned { manifest, images, overlay, users: self.private_users, _preparing: preparing })
     }
 }
 
@@ -247,7 +255,7 @@ impl Planned {
         early: impl FnOnce(&PodDir) -> Result<()>,
     ) -> Result<(PodDir, Lock)> {
         let (mut pod, lock) = PodDir::create(&global.dir)?;
-        match early(&pod).and_then(|()| self.fill(&mut pod, place)) {
+        match early(&pod).and_then(|()| self.fill(global, &mut pod, place)) {
             Ok(()) => Ok((pod, lock)),
             Err(error) => {
                 discard(pod, lock, global.debug);
@@ -256,8 +264,10 @@ impl Planned {
         }
     }
 
-    fn fill(&self, pod: &mut PodDir, place: Place) -> Result<()> {
-        prepare::fill(pod, &self.manifest, &self.images, self.overlay)?;
+    fn fill(&self, global: &Global, pod: &mut PodDir, place: Place) -> Result<()> {
+        let users = self.users.and_then(Users::wanted);
+        let users = users.map(|wanted| users::allocate(&global.dir, pod, wanted)).transpose()?;
+        prepare::fill(pod, &self.manifest, &self.images, self.overlay, users)?;
         if place == Place::Prepared {
             prepare::sync(pod)?;
         }

@@ -5,6 +5,7 @@ use appc::schema::PodManifest;
 use rkt_pod::{
     Lock, PodDir,
     stage1::{RunArgs, Supervisor},
+    users::Range,
 };
 
 use crate::{commands::global::Global, stage1};
@@ -52,6 +53,7 @@ impl StartArgs {
             debug: global.debug,
             net: network(&self.net)?,
             interactive: self.interactive,
+            private_users: None,
             local_config: Some(global.local_config.clone().into()),
             hostname: self.hostname.clone(),
             insecure_capabilities: global.insecure.capabilities(),
@@ -78,6 +80,10 @@ impl Start {
     /// Becomes the pod. Returns only where that fails.
     pub(crate) fn exec(mut self, pod: &PodDir, lock: &Lock) -> anyhow::Error {
         pod.uuid().clone_into(&mut self.args.uuid);
+        match Range::of_pod(&pod.path()) {
+            Ok(range) => self.args.private_users = range,
+            Err(error) => return error.into(),
+        }
         stage1::run(&self.program, pod, lock, &self.args)
     }
 }

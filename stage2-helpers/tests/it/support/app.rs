@@ -40,6 +40,7 @@ pub(crate) fn spec(script: &str) -> AppSpec {
         app: "app".to_owned(),
         enter_pid_namespace: false,
         own_cgroup: false,
+        users: None,
         read_only_root: false,
         mounts: Vec::new(),
         unprotected_paths: false,
