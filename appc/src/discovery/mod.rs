@@ -160,6 +160,7 @@ mod tests {
     const KEYS: &str =
         r#"<meta name="ac-discovery-pubkeys" content="example.com https://example.com/keys.gpg">"#;
 
+    // APPC-350, APPC-357, APPC-367
     #[test]
     fn places_go_up_to_the_host() {
         let all: Vec<&str> = places("example.com/a/b").map(Place::as_str).collect();
@@ -169,6 +170,7 @@ mod tests {
         assert_eq!(places("host").next().unwrap().url("https", None), "https://host?ac-discovery=1");
     }
 
+    // APPC-351, APPC-352, APPC-357, APPC-358, APPC-360
     #[test]
     fn images_and_keys_are_found_by_walks_of_their_own() {
         let pages: Pages =
@@ -182,6 +184,7 @@ mod tests {
         assert_eq!(keys.failures.len(), 1, "the page without keys was fetched well");
     }
 
+    // APPC-361
     #[test]
     fn templates_of_other_schemes_and_with_labels_are_results() {
         let pages: Pages = &[("https://example.com/a?ac-discovery=1", IMAGE)];
@@ -190,6 +193,7 @@ mod tests {
         assert_eq!(all, ["https://s.example.com/example.com/a-2.aci", "hdfs://s/example.com/a-2-linux.aci"]);
     }
 
+    // APPC-375
     #[test]
     fn the_simple_place_of_a_name_is_made_of_its_labels() {
         let at =
@@ -201,6 +205,7 @@ mod tests {
         assert_eq!(at("example.com/a:1.0,os=linux"), None);
     }
 
+    // APPC-373
     #[test]
     fn what_is_nowhere_is_an_error_that_lists_the_places() {
         let pages: Pages = &[("https://example.com?ac-discovery=1", "<p>nothing</p>")];

@@ -217,6 +217,7 @@ mod tests {
     use super::*;
     use crate::config::AwsKey;
 
+    // APPC-368, APPC-370
     #[test]
     fn credentials_go_to_their_host_only_and_never_in_the_clear() {
         let aws = AwsKey { id: "i".to_owned(), secret: "s".to_owned(), region: None };
