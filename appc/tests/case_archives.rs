@@ -383,7 +383,7 @@ fn what_follows_the_end_counts_for_the_id_and_is_not_read() {
     assert_eq!(second.size, longer.len() as u64);
 }
 
-// APPC-051, APPC-052, APPC-056, APPC-072
+// APPC-051, APPC-052, APPC-056, APPC-072, APPC-100
 #[test]
 fn what_is_no_image_is_told_apart() {
     let manifest =

@@ -155,6 +155,42 @@ fn a_dependency_is_discovered_by_its_name_and_labels_and_has_its_id() {
     fetch_by_name(&rkt, &address, &depending(version("3.0"), None)).exits(254).stderr_has("404");
 }
 
+// APPC-126
+#[test]
+fn a_dependency_is_not_larger_than_its_size() {
+    let rkt = Rkt::new();
+    let library = fs::read(rkt.empty_image("lib", |image| image.file("f", vec![7; 100_000], 0o644))).unwrap();
+    let size = library.len();
+    let page =
+        "<meta name=\"ac-discovery\" content=\"test.invalid http://test.invalid/{name}-{version}.{ext}\">";
+    // The first answer says how long it is, and the second does not.
+    for announced in [true, false] {
+        let library = library.clone();
+        let (address, _) = server::serve(move |request, stream| {
+            if request.path.contains("ac-discovery=1") {
+                server::send_body(stream, "200 OK", page.as_bytes());
+            } else if announced {
+                server::send_body(stream, "200 OK", &library);
+            } else {
+                server::send(stream, "200 OK", &library);
+            }
+        });
+        for (stated, fine) in [(1, false), (size - 1, false), (size, true), (0, true)] {
+            let rkt = Rkt::new();
+            let dependency = json!([{"imageName": "test.invalid/lib", "size": stated}]);
+            let image = rkt.image("app", |image| image.field("dependencies", dependency));
+            let end = fetch_by_name(&rkt, &address, &image);
+            if fine {
+                end.success();
+            } else {
+                end.exits(254)
+                    .stderr_has(&format!("more than {stated} bytes"))
+                    .stderr_has("test.invalid/lib");
+            }
+        }
+    }
+}
+
 // APPC-129, APPC-156, APPC-158, APPC-159, APPC-160
 #[test]
 fn a_whitelist_names_each_path_that_stays() {
@@ -187,6 +223,36 @@ fn a_whitelist_names_each_path_that_stays() {
     });
     let want = "d\nd/deep\nd/deep/er\nd/deep/er/three\nd/link\nd/sub\nl\nl/second\nshared 640 1\n";
     rkt.run_pod(args!["--no-overlay", &image]).success().stdout_is(want);
+}
+
+// APPC-155, APPC-157
+#[test]
+fn whitelists_of_all_images_above_hold() {
+    let rkt = Rkt::new();
+    let library = |name: &str, below: Value, whitelist: Value| {
+        let image = rkt.empty_image(name, |image| {
+            ["one", "two", "three"]
+                .iter()
+                .fold(image, |image, file| image.file(&format!("{name}/{file}"), "", 0o644))
+                .field("dependencies", below)
+                .field("pathWhitelist", whitelist)
+        });
+        rkt.rkt(args!["fetch", "--pull-policy=new", image]).success();
+    };
+    let on = |name: &str| json!([{"imageName": format!("test.invalid/{name}")}]);
+    library("low", json!([]), json!(["/low/one", "/low/two"]));
+    library("middle", on("low"), json!(["/low/two", "/low/three", "/middle/one", "/middle/two"]));
+    library("beside", json!([]), json!([]));
+    let both = json!([{"imageName": "test.invalid/middle"}, {"imageName": "test.invalid/beside"}]);
+    library(
+        "top",
+        both,
+        json!(["/low/one", "/low/two", "/low/three", "/middle/two", "/beside/three", "/top/one"]),
+    );
+    let place = rkt.files().join("rendered");
+    rkt.rkt(args!["image", "render", "--rootfs-only", "test.invalid/top", &place]).success();
+    let found = run(Command::new("sh").args(["-c", "find . -type f | sort"]).current_dir(&place)).success();
+    assert_eq!(found.lines(), ["./beside/three", "./low/two", "./middle/two", "./top/one"]);
 }
 
 // APPC-063, APPC-163

@@ -156,7 +156,8 @@ mod tests {
         assert_eq!(ImageManifest::from_slice(text.as_bytes()).unwrap().name.as_str(), "a");
     }
 
-    // APPC-007, APPC-008, APPC-035, APPC-101, APPC-104, APPC-112, APPC-114, APPC-117, APPC-120
+    // APPC-007, APPC-008, APPC-035, APPC-100, APPC-101, APPC-104, APPC-112, APPC-114, APPC-117
+    // APPC-120
     #[test]
     fn errors_name_the_place_and_the_rule() {
         let app = |app: &str| SMALL.replace("}", &format!(r#","app":{app}}}"#));

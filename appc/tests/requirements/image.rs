@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{app, common::MANIFEST, image, pod, refused};
 
-// APPC-007, APPC-008, APPC-100, APPC-101, APPC-172
+// APPC-007, APPC-008, APPC-101, APPC-172
 #[test]
 fn kind_version_and_name_must_be_there() {
     refused(image, "acKind: ", [json!({"acKind": null}), json!({"acKind": "imageManifest"})]);
