@@ -9,8 +9,9 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 SUITES ?= bookworm trixie sid
-# The suite of the virtual machine.
+# The suite of the virtual machine, and what runs in it.
 VM ?= trixie
+vm_tests := enforced_limits labels validator
 # Where the benchmark runs.
 BENCH ?= trixie-bench
 
@@ -23,7 +24,7 @@ programs := rkt actool stage1 init app-exec
 export RKT_DEMO_IMAGES := $(target_dir)/demo
 
 # What demo and check need besides Rust: PACKAGE=A FILE THAT TELLS THAT IT IS THERE.
-needs := gcc=/usr/bin/gcc pkg-config=/usr/bin/pkg-config make=/usr/bin/make libseccomp-dev=/usr/include/seccomp.h \
+needs := gcc=/usr/bin/gcc pkg-config=/usr/bin/pkg-config make=/usr/bin/make \
   busybox-static=/bin/busybox debootstrap=/usr/sbin/debootstrap systemd-container=/usr/bin/systemd-nspawn \
   appc-spec=/usr/bin/actool jq=/usr/bin/jq openssl=/usr/bin/openssl xz-utils=/usr/bin/xz zstd=/usr/bin/zstd bzip2=/usr/bin/bzip2 strace=/usr/bin/strace \
   skopeo=/usr/bin/skopeo umoci=/usr/bin/umoci buildah=/usr/bin/buildah podman=/usr/bin/podman docker-registry=/usr/bin/docker-registry \
@@ -92,9 +93,9 @@ $(addprefix check-,bookworm trixie sid): check-%: images
 # What only a kernel with all controllers can show, on both launchers.
 check-vm: needs += qemu-system-x86=/usr/bin/qemu-system-x86_64 kmod=/usr/sbin/depmod binutils=/usr/bin/objcopy e2fsprogs=/usr/sbin/mke2fs
 check-vm: setup build
-	tests/testbed/vm $(VM) "$(debug)" \
-	    "$$($(CARGO) test --no-run --locked --package rkt-tests --test enforced_limits --message-format=json \
-	        | jq -r 'select(.executable != null and .target.name == "enforced_limits") | .executable')"
+	$(CARGO) test --no-run --locked --package rkt-tests $(vm_tests:%=--test %) --message-format=json \
+	    | jq -r 'select(.executable != null and (.target.kind | index("test"))) | .executable' \
+	    | xargs tests/testbed/vm $(VM) "$(debug)"
 
 ## conformance: writes docs/conformance.md from the list of requirements and from what tests say that they show
 conformance:

@@ -75,6 +75,11 @@ pub fn app_out_of_memory(app: &str) -> PathBuf {
     Path::new(STAGE1_ROOTFS).join(STATUS).join(format!("{app}.oom"))
 }
 
+/// The main process of an app that runs, as stage1 has noted it beside its spec. Ours.
+pub fn app_process(app: &str) -> PathBuf {
+    Path::new(SPECS).join(format!("{app}.process"))
+}
+
 /// The upper and the work directory of an app's overlay, seen from the pod's directory.
 pub fn app_overlay(app: &str) -> (PathBuf, PathBuf) {
     let base = Path::new(OVERLAY).join(app);

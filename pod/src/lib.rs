@@ -1,12 +1,14 @@
 //! What stage0 and stage1 share: where a pod's files are ([`layout`]), in which state a pod is and who works on it
-//! ([`state`], [`lock`], [`directory`]), how pods are found ([`lookup`]), what users are told ([`message`]), how trees of files are copied and removed ([`files`]), and
-//! how stage0 calls a stage1 ([`stage1`]).
+//! ([`state`], [`lock`], [`directory`]), how pods are found ([`lookup`]), what users are told ([`message`]), how trees of
+//! files are copied and removed ([`files`]), what apps and pods are given besides their manifests ([`extras`], [`sysctl`]),
+//! and how stage0 calls a stage1 ([`stage1`]).
 //!
 //! A pod is a directory. Its parent directory and its `flock` are its state, so there is nothing to repair after a
 //! crash: whoever died has lost the lock.
 
 pub mod directory;
 pub mod error;
+pub mod extras;
 pub mod files;
 pub mod layout;
 pub mod lock;
@@ -14,6 +16,7 @@ pub mod lookup;
 pub mod message;
 pub mod stage1;
 pub mod state;
+pub mod sysctl;
 
 pub use directory::PodDir;
 pub use error::{Error, Result};

@@ -20,6 +20,8 @@ pub const EXIT_FAILURE: u8 = 254;
 pub enum Entry {
     /// Makes and supervises the pod: [`RunArgs`]. Replaces the calling process.
     Run,
+    /// Executes a command in an app of the pod: [`enter_args`]. Replaces the calling process.
+    Enter,
     /// Stops the pod: `stop [--force] UUID`.
     Stop,
     /// Undoes what a dead pod left outside its directory: `gc [--debug] UUID`.
@@ -31,6 +33,7 @@ impl Entry {
     pub const fn name(self) -> &'static str {
         match self {
             Entry::Run => "run",
+            Entry::Enter => "enter",
             Entry::Stop => "stop",
             Entry::Gc => "gc",
         }
@@ -138,6 +141,13 @@ impl RunArgs {
         args.push(self.uuid.clone().into());
         args
     }
+}
+
+/// The arguments of a stage1's `enter`, `argv[0]` excluded: `--pid=PID --appname=NAME -- COMMAND…`. The PID is that of the
+/// pod's init.
+pub fn enter_args(pid: u32, app: &str, command: &[OsString]) -> Vec<OsString> {
+    let own = [format!("--pid={pid}"), format!("--appname={app}"), "--".to_owned()];
+    own.into_iter().map(OsString::from).chain(command.iter().cloned()).collect()
 }
 
 /// What stage1 did, kept in [`crate::layout::RUNTIME`] for `status`, `stop`, `logs` and `gc`.

@@ -1,6 +1,7 @@
 //! Finding and calling a stage1.
 
 use std::{
+    ffi::OsString,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rkt_pod::{
     Lock, PodDir,
-    stage1::{ENV_LOCK_FD, Entry, RunArgs},
+    stage1::{self, ENV_LOCK_FD, Entry, RunArgs},
 };
 
 /// What a pod's programs get of our environment. Everything else, and whatever makes a program load other code, stays
@@ -63,6 +64,12 @@ pub(crate) fn run(program: &Path, pod: &PodDir, lock: &Lock, args: &RunArgs) -> 
     };
     let error =
         command(program, Entry::Run, pod).env(ENV_LOCK_FD, fd.to_string()).args(args.to_args()).exec();
+    anyhow::Error::from(error).context(format!("execute {}", program.display()))
+}
+
+/// Becomes a command in an app of the pod. Returns only where that fails.
+pub(crate) fn enter(program: &Path, pod: &PodDir, pid: u32, app: &str, words: &[OsString]) -> anyhow::Error {
+    let error = command(program, Entry::Enter, pod).args(stage1::enter_args(pid, app, words)).exec();
     anyhow::Error::from(error).context(format!("execute {}", program.display()))
 }
 

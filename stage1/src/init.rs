@@ -42,6 +42,8 @@ pub(crate) struct Options<'a> {
     pub(crate) own_network: bool,
     /// Whether the pod has an IPC namespace of its own.
     pub(crate) own_ipc: bool,
+    /// Kernel settings of the pod: files below `/proc/sys`, and what is written to them.
+    pub(crate) settings: &'a [(String, String)],
     /// The cgroup for init.
     pub(crate) cgroup: Option<OwnedFd>,
 }
@@ -90,6 +92,9 @@ impl Init {
         if options.own_ipc {
             namespaces = namespaces.ipc();
         }
+        for (file, value) in options.settings {
+            argv.push(CString::new(format!("--sysctl={file}={value}"))?);
+        }
         let (pid, pidfd) = sys::spawn(&CloneSpec {
             program: program.as_fd(),
             argv: &argv,
@@ -114,6 +119,14 @@ impl Init {
             Word::Ready => Ok(()),
             word => bail!("the pod's init: expected to hear that it is ready, heard {word:?}"),
         }
+    }
+
+    /// What init says to have failed in, if it has said so by now.
+    pub(crate) fn complaint(&self) -> Option<anyhow::Error> {
+        let mut buffer = [0; 4096];
+        let (length, _) = rustix::net::recv(&self.control, &mut buffer, RecvFlags::DONTWAIT).ok()?;
+        let failure: Failure = serde_json::from_slice(&buffer[..length]).ok()?;
+        Some(anyhow!("the pod's init: {failure}"))
     }
 
     /// What init says next. Call when [`Init::control`] is readable.

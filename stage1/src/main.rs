@@ -1,9 +1,10 @@
 //! The executor that stage0 execs: makes a pod out of a prepared directory and supervises it.
 //!
-//! One program with several entry points, chosen by `argv[0]`: `run` makes and supervises the pod, `stop` and `gc`
-//! act on the pod of another `run`. All are called with the pod's directory as their working directory.
+//! One program with several entry points, chosen by `argv[0]`: `run` makes and supervises the pod, `enter`, `stop`
+//! and `gc` act on the pod of another `run`. All are called with the pod's directory as their working directory.
 
 mod cgroup;
+mod enter;
 mod entry;
 mod init;
 mod launcher;
@@ -11,6 +12,7 @@ mod mounts;
 mod output;
 mod overlay;
 mod pod;
+mod process;
 mod resources;
 mod run;
 mod stop_signal;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let entry = Path::new(&argv0).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let result = match entry.as_str() {
         "run" => run::main(),
+        "enter" => enter::main(),
         "stop" => entry::stop(),
         "gc" => entry::gc(),
         other => Err(anyhow::anyhow!("{other:?} is no entry point: this program is started by rkt")),

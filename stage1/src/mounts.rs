@@ -10,14 +10,19 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{Volume, VolumeKind};
-use rkt_pod::{files::copy_directory, layout};
+use rkt_pod::{extras::Tmpfs, files::copy_directory, layout};
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
-    mount::OpenTreeFlags,
+    mount::{MountAttrFlags, OpenTreeFlags},
 };
 
-use crate::{overlay, pod::Pod, sys};
+use crate::{
+    overlay,
+    pod::Pod,
+    run::volumes::{Mount, Source},
+    sys,
+};
 
 /// Paths in the pod's directory are ours; still nothing in it may lead out of it.
 const CONFINED: ResolveFlags =
@@ -75,8 +80,44 @@ fn detach(place: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
     Ok(mount)
 }
 
+/// What is mounted in an app, detached.
+pub(crate) fn source(pod: &Pod, mount: &Mount, seed: Option<(&OwnedFd, &str)>) -> Result<OwnedFd> {
+    let detached = match &mount.source {
+        Source::Volume(source) => volume(pod, source, seed)?,
+        Source::Memory(tmpfs) => memory(tmpfs).with_context(|| format!("tmpfs at {:?}", tmpfs.target))?,
+        Source::Device(wanted) => {
+            device(&wanted.source).with_context(|| format!("device {:?}", wanted.source))?
+        }
+    };
+    if mount.private {
+        sys::make_private(&detached)?;
+    }
+    Ok(detached)
+}
+
+/// A file system in memory.
+fn memory(tmpfs: &Tmpfs) -> Result<OwnedFd> {
+    let (mode, size) = (format!("{:04o}", tmpfs.mode), tmpfs.size.map(|size| size.to_string()));
+    let mut options = vec![("mode", mode.as_str())];
+    options.extend(size.as_deref().map(|size| ("size", size)));
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(stage2::mounts::filesystem("tmpfs", &options, attributes)?)
+}
+
+/// A device of the host, which must be one, and the very one that was looked at.
+fn device(path: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    let place = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode);
+    if !matches!(kind, rustix::fs::FileType::CharacterDevice | rustix::fs::FileType::BlockDevice) {
+        bail!("it is no device");
+    }
+    Ok(detach(&place, false)?)
+}
+
 /// A volume as a detached mount. One with a `seed`, a root and a path in it, starts as a copy of what is there.
-pub(crate) fn volume(pod: &Pod, volume: &Volume, seed: Option<(&OwnedFd, &str)>) -> Result<OwnedFd> {
+fn volume(pod: &Pod, volume: &Volume, seed: Option<(&OwnedFd, &str)>) -> Result<OwnedFd> {
     let name = volume.name.as_str();
     match &volume.kind {
         VolumeKind::Host { source, recursive } => {

@@ -22,6 +22,8 @@ const FROM_APP: usize = 1;
 #[derive(Debug)]
 pub(crate) struct Terminal {
     main: OwnedFd,
+    /// Where the app's output goes.
+    screen: BorrowedFd<'static>,
     before: Termios,
     user_open: bool,
     app_open: bool,
@@ -38,7 +40,7 @@ impl Terminal {
         rustix::pty::grantpt(&main).context("make a pseudo-terminal")?;
         rustix::pty::unlockpt(&main).context("unlock the pseudo-terminal")?;
         let before = rustix::termios::tcgetattr(stdin()).context("read the terminal's settings")?;
-        let terminal = Terminal { main, before, user_open: true, app_open: true };
+        let terminal = Terminal { main, screen: stdout(), before, user_open: true, app_open: true };
         terminal.resize();
         let mut raw = terminal.before.clone();
         raw.make_raw();
@@ -57,6 +59,11 @@ impl Terminal {
             .context("open the app's side of the pseudo-terminal")
         };
         Ok([side()?, side()?, side()?])
+    }
+
+    /// Has the app's output go to another terminal than our standard output.
+    pub(crate) fn show_on(&mut self, screen: BorrowedFd<'static>) {
+        self.screen = screen;
     }
 
     /// Gives the app's terminal the size of the user's.
@@ -81,7 +88,7 @@ impl Terminal {
         if end == FROM_USER {
             self.user_open = copy(stdin(), self.main.as_fd(), &mut buffer);
         } else {
-            self.app_open = copy(self.main.as_fd(), stdout(), &mut buffer);
+            self.app_open = copy(self.main.as_fd(), self.screen, &mut buffer);
         }
     }
 
@@ -108,7 +115,7 @@ impl Drop for Terminal {
 }
 
 /// Copies what is there now; `false` at the end of either side. An app's side that nobody has open reads as `EIO`.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
+pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
     let length = match rustix::io::read(from, &mut *buffer) {
         Ok(0) | Err(_) => return false,
         Ok(length) => length,

@@ -14,6 +14,10 @@ pub const HELLO: u8 = 1;
 /// detached mount), stdin, stdout, stderr.
 pub const FIXED_FDS: usize = 5;
 
+/// The descriptors of stage1's message where a running app is entered: a pidfd of the app's main process, stdin, stdout,
+/// stderr.
+pub const ENTERING_FDS: usize = 4;
+
 /// What `app-exec` tells stage1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "report")]
@@ -23,6 +27,8 @@ pub enum Report {
         /// PID in the host's namespace.
         pid: u32,
     },
+    /// The sandbox is built: it can be entered. The app is executed next.
+    Built,
     /// The sandbox could not be built, or the command not be executed.
     Failed(Failure),
     /// Something was done otherwise than asked, and the app runs all the same: one line for the user.
@@ -75,6 +81,10 @@ pub mod exit {
     pub const NO_NEW_PRIVILEGES: u8 = 227;
     /// The system call filter.
     pub const SECCOMP: u8 = 228;
+    /// The SELinux context.
+    pub const SELINUX: u8 = 229;
+    /// The AppArmor profile.
+    pub const APPARMOR: u8 = 231;
     /// A pre-start handler failed.
     pub const PRE_START: u8 = 253;
 }

@@ -50,6 +50,12 @@ pub struct AppSpec {
     pub capabilities: Option<Vec<String>>,
     /// Set the no-new-privileges bit.
     pub no_new_privileges: bool,
+    /// The SELinux context that the app gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<String>,
+    /// The AppArmor profile that confines the app. It is loaded already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
     /// Which system calls the app may make.
     pub seccomp: Seccomp,
     /// `oom_score_adj`, -1000 to 1000.
@@ -89,11 +95,13 @@ pub struct EtcFile {
 }
 
 /// The seccomp filter of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seccomp {
     /// The filter that was compiled at build time.
     Default,
-    /// None (`--insecure-options=seccomp`).
+    /// None (`--insecure-options=seccomp`, or an app that retains all calls).
     Off,
+    /// The app's own: a program for the kernel, one instruction of eight bytes a number, as they lie in memory.
+    Program(Vec<u64>),
 }

@@ -17,7 +17,7 @@ pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 pub const PAGE: &str = "docs/conformance.md";
 
 const REQUIREMENTS: &str = "tests/conformance/requirements.tsv";
-const CRATES: [&str; 6] = ["appc", "pod", "stage0", "stage1", "stage2-helpers", "tests"];
+const CRATES: [&str; 7] = ["appc", "pod", "seccomp", "stage0", "stage1", "stage2-helpers", "tests"];
 const MARK: &str = "// APPC-";
 
 const INTRODUCTION: &str = "# Conformance

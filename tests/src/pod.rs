@@ -1,4 +1,4 @@
-//! A pod that runs in the background, with the `rkt run` that is its supervisor.
+//! A pod that runs in the background, with the `rkt run` that is its supervisor; or another `rkt` that is about a pod.
 
 use std::{
     fs,
@@ -63,12 +63,8 @@ impl Stream {
 
 impl<'a> Pod<'a> {
     #[track_caller]
-    pub(crate) fn start(rkt: &'a Rkt, mut command: Command, uuid_file: &Path) -> Pod<'a> {
-        let words = format!("{command:?}");
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = Stream::read(child.stdout.take().unwrap());
-        let stderr = Stream::read(child.stderr.take().unwrap());
-        let mut pod = Pod { rkt, uuid: String::new(), child, command: words, stdout, stderr };
+    pub(crate) fn start(rkt: &'a Rkt, command: Command, uuid_file: &Path) -> Pod<'a> {
+        let mut pod = Pod::spawn(rkt, command, "");
         let mut ended = None;
         wait_until("the pod's UUID file", || {
             ended = pod.child.try_wait().unwrap();
@@ -77,6 +73,16 @@ impl<'a> Pod<'a> {
         });
         assert!(!pod.uuid.is_empty(), "rkt ended before the pod existed\n{:?}", pod.outcome_now());
         pod
+    }
+
+    /// Starts a command that is about a pod.
+    #[track_caller]
+    pub(crate) fn spawn(rkt: &'a Rkt, mut command: Command, uuid: &str) -> Pod<'a> {
+        let words = format!("{command:?}");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = Stream::read(child.stdout.take().unwrap());
+        let stderr = Stream::read(child.stderr.take().unwrap());
+        Pod { rkt, uuid: uuid.to_owned(), child, command: words, stdout, stderr }
     }
 
     /// The pod's UUID.

@@ -167,6 +167,13 @@ impl Rkt {
         pod
     }
 
+    /// Starts `rkt enter` for a pod in the background. What is returned is that command.
+    #[track_caller]
+    pub fn enter(&self, pod: &Pod<'_>, words: &[&str]) -> Pod<'_> {
+        let own = ["enter", pod.uuid()];
+        Pod::spawn(self, self.command(own.iter().chain(words)), pod.uuid())
+    }
+
     /// UUIDs of all pods that are in a directory of the data directory now.
     pub fn pods_on_disk(&self) -> Vec<String> {
         let mut found = Vec::new();

@@ -2,6 +2,7 @@
 
 mod cat_manifest;
 mod completion;
+mod enter;
 mod fetch;
 mod gc;
 mod global;
@@ -59,6 +60,8 @@ enum Commands {
     Fetch(fetch::Args),
     /// Trust a key for image verification
     Trust(trust::Args),
+    /// Run a command in an app of a running pod
+    Enter(enter::Args),
     /// List pods
     List(list::Args),
     /// Check the status of a rkt pod
@@ -93,6 +96,7 @@ impl Commands {
             Commands::RunPrepared(_) => "run-prepared",
             Commands::Fetch(_) => "fetch",
             Commands::Trust(_) => "trust",
+            Commands::Enter(_) => "enter",
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
             Commands::Stop(_) => "stop",
@@ -214,6 +218,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::RunPrepared(args) => run_prepared::run(global, &args),
         Commands::Fetch(args) => fetch::run(global, &args, own),
         Commands::Trust(args) => trust::run(global, &args),
+        Commands::Enter(args) => enter::run(global, &args),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
         Commands::Stop(args) => stop::run(global, &args),

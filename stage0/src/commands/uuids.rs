@@ -1,6 +1,9 @@
 //! Pods that a command is about: by UUID or the beginning of one, or by a file that holds one.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail};
 use rkt_pod::{PodDir, lookup};
@@ -11,6 +14,13 @@ use super::global::Global;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UnreadableFile(String);
+
+/// The UUID in a file.
+pub(crate) fn from_file(file: &Path) -> Result<String> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| UnreadableFile(format!("read {}: {}", file.display(), error.kind())))?;
+    Ok(text.trim().to_owned())
+}
 
 /// Several pods.
 #[derive(Debug, clap::Args)]
@@ -30,11 +40,7 @@ impl Uuids {
             (Some(_), [_, ..]) => bail!("give either UUIDs or --uuid-file, not both"),
             (None, []) => bail!("must provide a pod UUID (see rkt list)"),
             (None, uuids) => Ok(uuids.to_vec()),
-            (Some(file), []) => {
-                let text = fs::read_to_string(file)
-                    .map_err(|error| UnreadableFile(format!("read {}: {}", file.display(), error.kind())))?;
-                Ok(vec![text.trim().to_owned()])
-            }
+            (Some(file), []) => Ok(vec![from_file(file)?]),
         }
     }
 

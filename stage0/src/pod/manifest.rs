@@ -1,13 +1,18 @@
 //! The pod manifest that `run` makes of its arguments.
 
-use std::path::Path;
+use std::{path::Path, str::FromStr};
 
 use anyhow::{Context, Result, bail};
 use appc::{
-    isolator::Isolator,
+    isolator::{Isolator, IsolatorValue},
     schema::{App, Mount, PodManifest, RuntimeApp, RuntimeImage, Volume},
     types::{AcName, Annotations, check_os_arch, host_os_arch},
 };
+use rkt_pod::{
+    extras::{self, Extras},
+    sysctl,
+};
+use rkt_seccomp::Mode;
 use serde_json::json;
 
 use super::prepare::AppImage;
@@ -37,6 +42,8 @@ pub(crate) struct AppOptions {
     pub(crate) read_only: Option<bool>,
     /// `--mount`
     pub(crate) mounts: Vec<Mount>,
+    /// `--tmpfs`, `--device`, and the propagation of mounts.
+    pub(crate) extras: Extras,
     /// `--environment`
     pub(crate) environment: Vec<(String, String)>,
     /// `--caps-retain`
@@ -45,6 +52,10 @@ pub(crate) struct AppOptions {
     pub(crate) caps_remove: Option<Vec<String>>,
     /// `--oom-score-adj`
     pub(crate) oom_score_adj: Option<i32>,
+    /// `--no-new-privileges`
+    pub(crate) no_new_privileges: Option<bool>,
+    /// `--seccomp`
+    pub(crate) seccomp: Option<Isolator>,
     /// `--memory`, `--cpu` and the like.
     pub(crate) isolators: Vec<Isolator>,
     /// `--annotation`
@@ -107,11 +118,40 @@ pub(crate) fn check_mounts(manifest: &PodManifest) -> Result<()> {
     Ok(())
 }
 
-/// Refuses limits of nothing, and beyond all that can be counted.
+/// Refuses limits of nothing, and beyond all that can be counted, and sets of system calls that there are none of.
 pub(crate) fn check_isolators(whose: &str, isolators: &[Isolator]) -> Result<()> {
     isolators.iter().try_for_each(|isolator| {
-        isolator.check_amounts().map_err(|reason| anyhow::anyhow!("{whose}: {}: {reason}", isolator.name))
+        check_isolator(isolator).with_context(|| format!("{whose}: {}", isolator.name))
     })
+}
+
+fn check_isolator(isolator: &Isolator) -> Result<()> {
+    let (mode, set) = match &isolator.value {
+        IsolatorValue::SeccompRetain(set) => (Mode::Retain, set),
+        IsolatorValue::SeccompRemove(set) => (Mode::Remove, set),
+        IsolatorValue::Sysctl(settings) => {
+            return settings.iter().try_for_each(|(key, _)| match sysctl::owner(key) {
+                Some(_) => Ok(()),
+                None => bail!("{key:?} is no setting that a pod has for itself"),
+            });
+        }
+        IsolatorValue::CapabilitiesRetain(set) | IsolatorValue::CapabilitiesRemove(set) => {
+            return set.iter().try_for_each(|name| check_capability(name));
+        }
+        _ => return isolator.check_amounts().map_err(anyhow::Error::msg),
+    };
+    rkt_seccomp::filter(mode, &set.set, set.errno.as_deref())?;
+    Ok(())
+}
+
+/// Refuses a capability that Linux does not have.
+fn check_capability(name: &str) -> Result<()> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    match caps::Capability::from_str(&full) {
+        Ok(_) => Ok(()),
+        Err(_) => bail!("there is no capability {name:?}"),
+    }
 }
 
 /// Refuses an image for another machine.
@@ -151,6 +191,9 @@ fn runtime_app(pod: &PodOptions, options: &AppOptions, image: &AppImage) -> Resu
     let mut annotations = Annotations::default();
     for (key, value) in &options.annotations {
         annotations.set(key, value).context("--annotation")?;
+    }
+    if !options.extras.is_empty() {
+        annotations.set(extras::ANNOTATION, &serde_json::to_string(&options.extras)?)?;
     }
     Ok(RuntimeApp {
         name,
@@ -238,6 +281,13 @@ fn isolate(app: &mut App, options: &AppOptions) -> Result<()> {
                 .context("--caps-remove")?;
         }
         (None, None) => {}
+    }
+    if let Some(set) = options.no_new_privileges {
+        let name = "os/linux/no-new-privileges";
+        replace(name, name, json!(set)).context("--no-new-privileges")?;
+    }
+    if let Some(isolator) = &options.seccomp {
+        replace("os/linux/seccomp-", isolator.name.as_str(), isolator.raw().clone()).context("--seccomp")?;
     }
     if let Some(score) = options.oom_score_adj {
         let name = "os/linux/oom-score-adj";

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use rkt_pod::stage1::RuntimeState;
 use rustix::{
     io::Errno,
-    process::{Signal, WaitId, WaitIdOptions, WaitIdStatus},
+    process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus},
 };
 
 use super::{Event, Launch, Launcher};
@@ -97,7 +97,7 @@ impl Launcher for Direct {
         Ok(missing)
     }
 
-    fn launch(&mut self, launch: Launch<'_>) -> Result<()> {
+    fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {
         let cgroup = match &self.cgroup {
             Some(pod) => {
                 Some(pod.child(&format!("{}.service", launch.name)).context("make the app's cgroup")?)
@@ -109,7 +109,7 @@ impl Launcher for Direct {
                 .map_err(|reason| anyhow!("app {:?}: limit it: {reason}", launch.name))?;
         }
         let null = init::open_null()?;
-        let (_pid, pidfd) = sys::spawn(&CloneSpec {
+        let (pid, pidfd) = sys::spawn(&CloneSpec {
             program: self.program.as_fd(),
             argv: &[c"app-exec".to_owned(), CString::new(launch.spec)?],
             environment: &[],
@@ -119,7 +119,7 @@ impl Launcher for Direct {
         })
         .with_context(|| format!("app {:?}: start app-exec", launch.name))?;
         self.running.push(Child { app: launch.app, stop_signal: launch.stop_signal, pidfd, cgroup });
-        Ok(())
+        Ok(Some(pid))
     }
 
     fn settle(&mut self, _init: &Init, state: &mut RuntimeState) {
@@ -211,7 +211,7 @@ fn killed_for_memory(cgroup: &OwnedFd) -> bool {
 }
 
 /// An exit status as the shell has it.
-fn status_of(status: &WaitIdStatus) -> u8 {
+pub(crate) fn status_of(status: &WaitIdStatus) -> u8 {
     let number = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code,
         (None, Some(signal)) => 128 + signal,

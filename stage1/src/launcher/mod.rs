@@ -12,7 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::Result;
 use rkt_pod::stage1::{RuntimeState, Supervisor};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::{
     init::Init,
@@ -22,6 +22,7 @@ use crate::{
 
 pub(crate) use bus::Connecting;
 pub(crate) use control::Control;
+pub(crate) use direct::status_of;
 pub(crate) use machine::slice as pod_slice;
 pub(crate) use unit::app_unit;
 
@@ -40,6 +41,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) stop_signal: Signal,
     /// What it may take of the machine.
     pub(crate) limits: &'a Limits,
+    /// The devices of the host that it gets, as systemd names them, and what may be done with each.
+    pub(crate) devices: &'a [(String, String)],
 }
 
 /// What a launcher has noticed.
@@ -71,8 +74,9 @@ pub(crate) trait Launcher {
     /// Bounds the pod as a whole, and prepares for limits of apps that need `controllers`. Returns those that are not to be
     /// had, and why. Comes once, before any app is launched.
     fn limit(&mut self, pod: &Limits, controllers: &[Controller]) -> Result<Vec<(Controller, String)>>;
-    /// Starts `app-exec` for an app. That it runs, and how it ends, comes as an [`Event`] or over its control socket.
-    fn launch(&mut self, launch: Launch<'_>) -> Result<()>;
+    /// Starts `app-exec` for an app, and returns the PID of what will be the app, where that is known by now. That it runs,
+    /// and how it ends, comes as an [`Event`] or over its control socket.
+    fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>>;
     /// Waits until the pod is known to the system, where it is to be, and notes in `state` as what. Comes once, after
     /// all apps were launched.
     fn settle(&mut self, init: &Init, state: &mut RuntimeState);

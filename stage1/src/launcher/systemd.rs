@@ -31,6 +31,9 @@ const MANAGER: Method = Method {
 /// How long an app may take to end after SIGTERM before systemd kills it, in microseconds.
 const STOP_TIMEOUT_USEC: u64 = super::super::run::STOP_TIMEOUT.as_micros() as u64;
 
+/// Every app has this device; without the capability for networks it is of no use.
+const TUN: (&str, &str) = ("/dev/char/10:200", "rwm");
+
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 type Properties<'a> = Vec<(&'a str, Variant<'a>)>;
@@ -214,7 +217,7 @@ impl Launcher for Systemd {
         Ok(missing)
     }
 
-    fn launch(&mut self, launch: Launch<'_>) -> Result<()> {
+    fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {
         let program = self.program.to_string_lossy().into_owned();
         let fields: Vec<Vec<u8>> = [("RKT_POD_UUID", self.uuid.as_str()), ("RKT_APP_NAME", launch.name)]
             .map(|(name, value)| format!("{name}={value}").into_bytes())
@@ -244,6 +247,12 @@ impl Launcher for Systemd {
             // An app is killed as a whole: what is left of one after a part of it was killed is of no use.
             properties.push(("OOMPolicy", "kill".into()));
         }
+        if !launch.devices.is_empty() {
+            let mut allowed: Vec<(&str, &str)> = vec![TUN];
+            allowed.extend(launch.devices.iter().map(|(path, access)| (path.as_str(), access.as_str())));
+            properties.push(("DevicePolicy", "closed".into()));
+            properties.push(("DeviceAllow", allowed.into()));
+        }
         if launch.stop_signal != Signal::TERM {
             properties.push(("KillSignal", launch.stop_signal.as_raw().into()));
         }
@@ -251,7 +260,7 @@ impl Launcher for Systemd {
         let start = Method { name: "StartTransientUnit", ..MANAGER };
         let serial = self.bus.send(start, &(unit.name.as_str(), "fail", &properties, with_it))?;
         self.units[launch.app].start = Some(serial);
-        Ok(())
+        Ok(None)
     }
 
     fn settle(&mut self, init: &Init, state: &mut RuntimeState) {

@@ -5,6 +5,7 @@ use std::fs;
 use appc::isolator::{Isolator, IsolatorValue};
 
 use super::{Controller, Limits};
+use crate::run::rights;
 
 /// Why `io` has no effect where there is nothing to limit.
 pub(crate) const NO_BLOCK_DEVICE: &str = "the machine shows no block device";
@@ -40,6 +41,12 @@ fn of(
             IsolatorValue::NetworkBandwidth(_) => {
                 Some("the pod has no network interface of its own to limit".to_owned())
             }
+            IsolatorValue::SelinuxContext { .. } if !rights::has_selinux() => {
+                Some("this machine has no SELinux".to_owned())
+            }
+            IsolatorValue::ApparmorProfile(_) if !rights::has_apparmor() => {
+                Some("this machine has no AppArmor".to_owned())
+            }
             _ if pod && !of_pods(&isolator.value) => Some("it is for apps, not for pods".to_owned()),
             _ => needed.into_iter().find_map(missing),
         };
@@ -66,6 +73,8 @@ fn of_pods(value: &IsolatorValue) -> bool {
             | V::CapabilitiesRetain(_)
             | V::CapabilitiesRemove(_)
             | V::NoNewPrivileges(_)
+            | V::SelinuxContext { .. }
+            | V::ApparmorProfile(_)
             | V::Sysctl(_)
     )
 }

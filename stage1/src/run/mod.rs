@@ -1,9 +1,10 @@
 //! The entry point `run`: makes the pod and stays as its supervisor.
 
 mod args;
+pub(crate) mod rights;
 mod spec;
 mod supervise;
-mod volumes;
+pub(crate) mod volumes;
 
 use std::{
     collections::BTreeSet,
@@ -14,9 +15,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use appc::isolator::IsolatorValue;
 use rkt_pod::{
     Lock, layout,
     stage1::{ENV_LOCK_FD, LogSink, RunArgs, RuntimeState, Supervisor},
+    sysctl::{self, Owner},
 };
 use rustix::process::Signal;
 
@@ -49,7 +52,15 @@ pub(crate) fn main() -> Result<u8> {
         Some(_) => (None, None),
         None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
-    let init = start_init(&args, &pod, cgroup.as_ref())?;
+    let init = match start_init(&args, &pod, cgroup.as_ref()) {
+        Ok(init) => init,
+        Err(error) => {
+            if let Some(Err(left)) = cgroup.as_ref().map(PodCgroup::remove) {
+                output::say(&format!("remove the pod's cgroup: {left}"));
+            }
+            return Err(error);
+        }
+    };
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
     let made = make(&args, &pod, &init, connecting, cgroup, &mut state);
@@ -85,7 +96,7 @@ fn make(
     let volumes = volumes::resolve(pod)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
-        let limits = limits(args, pod, launcher.as_mut(), state)?;
+        let limits = limits(args, pod, launcher.as_mut(), &volumes, state)?;
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
         let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some() };
@@ -97,11 +108,17 @@ fn make(
                 output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
                 Signal::TERM
             });
-            let limits = &limits[index];
-            let launch =
-                Launch { app: index, name: app.name(), spec: &path, control: theirs, stop_signal, limits };
-            launcher.launch(launch)?;
-            apps.push(supervise::App::new(app.name(), control));
+            let devices = volumes::devices(&volumes[index])?;
+            let pid = launcher.launch(Launch {
+                app: index,
+                name: app.name(),
+                spec: &path,
+                control: theirs,
+                stop_signal,
+                limits: &limits[index],
+                devices: &devices,
+            })?;
+            apps.push(supervise::App::new(app.name(), control, pid));
         }
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
@@ -125,6 +142,8 @@ fn make(
     match built {
         Ok(apps) => Ok((launcher, output, terminal, apps)),
         Err(error) => {
+            // Without init nothing else works: what it complains of is the reason.
+            let error = init.complaint().unwrap_or(error);
             for left in launcher::end(launcher.as_mut(), init, false)? {
                 output::say(&format!("{left:#}"));
             }
@@ -139,6 +158,7 @@ fn limits(
     args: &RunArgs,
     pod: &Pod,
     launcher: &mut dyn Launcher,
+    volumes: &[Vec<volumes::Mount>],
     state: &mut RuntimeState,
 ) -> Result<Vec<Limits>> {
     let whole = Limits::of(&pod.manifest.isolators).context("the pod's isolators")?;
@@ -153,7 +173,12 @@ fn limits(
         missing.iter().find(|(controller, _)| *controller == wanted).map(|(_, reason)| reason.clone())
     };
     let each = pod.apps.iter().map(|app| (app.name(), app.app.isolators.as_slice()));
-    let without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
+    let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
+    if state.supervisor == Supervisor::Direct {
+        for (app, mounts) in pod.apps.iter().zip(volumes) {
+            without_effect.extend(volumes::unrestricted(app.name(), mounts));
+        }
+    }
     if let Some(first) = without_effect.first().filter(|_| args.strict_isolators) {
         bail!("{first} (--strict-isolators: nothing was started)");
     }
@@ -170,7 +195,7 @@ fn descriptors(pod: &Pod, app: &str, volumes: &[volumes::Mount]) -> Result<Vec<O
     let mut all = Vec::with_capacity(volumes.len() + 1);
     for mount in volumes {
         let seed = mount.seeded.then_some((&root, mount.target.as_str()));
-        all.push(mounts::volume(pod, &mount.volume, seed)?);
+        all.push(mounts::source(pod, mount, seed)?);
     }
     all.insert(0, root);
     Ok(all)
@@ -226,9 +251,29 @@ fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<I
         Some("parent") => false,
         Some(other) => bail!("--ipc={other}: must be auto, private or parent"),
     };
+    let settings = settings(pod, own_network, own_ipc)?;
     let cgroup = cgroup.map(|pod| pod.child("init.scope")).transpose().context("make the cgroup of init")?;
     let hostname = args.hostname.as_deref().unwrap_or(&default_hostname);
-    Init::start(pod, &init::Options { hostname, own_network, own_ipc, cgroup })
+    Init::start(pod, &init::Options { hostname, own_network, own_ipc, settings: &settings, cgroup })
+}
+
+/// The kernel settings that the pod asks for. Those of namespaces that it shares with the host are not its own to set.
+fn settings(pod: &Pod, own_network: bool, own_ipc: bool) -> Result<Vec<(String, String)>> {
+    let mut settings = Vec::new();
+    for isolator in &pod.manifest.isolators {
+        let IsolatorValue::Sysctl(wanted) = &isolator.value else { continue };
+        for (key, value) in wanted {
+            match sysctl::owner(key) {
+                Some(Owner::Network) if !own_network => {
+                    bail!("sysctl {key:?}: the pod has the host's network")
+                }
+                Some(Owner::Ipc) if !own_ipc => bail!("sysctl {key:?}: the pod shares IPC with its parent"),
+                Some(_) => settings.push((sysctl::file(key), value.clone())),
+                None => bail!("sysctl {key:?}: no setting that a pod has for itself"),
+            }
+        }
+    }
+    Ok(settings)
 }
 
 /// Notes who supervises the pod, and then who its init is: the latter's file says that the pod has started.

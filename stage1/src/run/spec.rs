@@ -3,37 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use appc::{
-    isolator::IsolatorValue,
-    schema::{App, HandlerName},
-};
+use appc::schema::{App, HandlerName};
 use rkt_pod::{layout, stage1::RunArgs};
-use rustix::{fs::Mode, io::Errno};
+use rustix::{fs, io::Errno};
 use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, VERSION};
 
-use super::volumes;
+use super::{rights::Rights, volumes};
 use crate::pod::{Pod, PodApp};
 
 /// The path in which programs are looked up, where the app does not set its own (appc spec, environment).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What an app may do where its manifest says nothing (appc spec, capabilities).
-const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETUID",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETFCAP",
-    "CAP_SYS_CHROOT",
-];
 
 /// What is the same for all apps of a run.
 #[derive(Debug)]
@@ -57,7 +36,7 @@ pub(super) fn write(
 ) -> Result<String> {
     let name = app.name();
     let spec = build(pod, app, mounts, context).with_context(|| format!("app {name:?}"))?;
-    match rustix::fs::mkdirat(&pod.directory, layout::SPECS, Mode::from_raw_mode(0o750)) {
+    match rustix::fs::mkdirat(&pod.directory, layout::SPECS, fs::Mode::from_raw_mode(0o750)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).context("make the directory of the specs"),
     }
@@ -71,6 +50,7 @@ pub(super) fn write(
 fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Context<'_>) -> Result<AppSpec> {
     let app = &pod_app.app;
     let args = context.args;
+    let rights = Rights { app: &app.isolators, pod: &pod.manifest.isolators };
     let handler = |name: HandlerName| {
         app.event_handlers.iter().find(|handler| handler.name == name).map(|handler| handler.exec.clone())
     };
@@ -91,27 +71,16 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         group: app.group.clone(),
         group_falls_back_to_user: pod_app.is_docker() && app.user == app.group,
         supplementary_gids: app.supplementary_gids.clone(),
-        capabilities: (!args.insecure_capabilities).then(|| capabilities(app)),
-        no_new_privileges: isolators(app)
-            .filter_map(
-                |value| if let IsolatorValue::NoNewPrivileges(set) = value { Some(*set) } else { None },
-            )
-            .last()
-            .unwrap_or(false),
-        seccomp: if args.insecure_seccomp { Seccomp::Off } else { Seccomp::Default },
-        oom_score_adj: isolators(app)
-            .filter_map(
-                |value| if let IsolatorValue::OomScoreAdj(score) = value { Some(*score) } else { None },
-            )
-            .last(),
+        capabilities: (!args.insecure_capabilities).then(|| rights.capabilities()),
+        no_new_privileges: rights.no_new_privileges(),
+        selinux: rights.selinux(),
+        apparmor: rights.apparmor(),
+        seccomp: if args.insecure_seccomp { Seccomp::Off } else { rights.seccomp()? },
+        oom_score_adj: rights.oom_score_adj(),
         pre_start: handler(HandlerName::PreStart),
         post_stop: handler(HandlerName::PostStop),
         terminal: context.terminal,
     })
-}
-
-fn isolators(app: &App) -> impl Iterator<Item = &IsolatorValue> {
-    app.isolators.iter().map(|isolator| &isolator.value)
 }
 
 fn command(app: &App) -> Result<Vec<String>> {
@@ -122,12 +91,7 @@ fn command(app: &App) -> Result<Vec<String>> {
 }
 
 fn spec_mount(source: usize, mount: &volumes::Mount) -> Mount {
-    Mount {
-        source,
-        volume: mount.volume.name.as_str().to_owned(),
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-    }
+    Mount { source, volume: mount.name.clone(), target: mount.target.clone(), read_only: mount.read_only }
 }
 
 /// The files of `/etc` by which a program knows where it is.
@@ -177,22 +141,4 @@ fn environment(app: &PodApp, terminal: bool) -> Vec<String> {
         variables.push((name.to_owned(), value.to_owned()));
     }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
-}
-
-/// The bounding set: the retain-set, else the defaults without the remove-set.
-fn capabilities(app: &App) -> Vec<String> {
-    let retained = isolators(app)
-        .filter_map(|value| if let IsolatorValue::CapabilitiesRetain(set) = value { Some(set) } else { None })
-        .last();
-    if let Some(set) = retained {
-        return set.iter().map(ToString::to_string).collect();
-    }
-    let removed = isolators(app)
-        .filter_map(|value| if let IsolatorValue::CapabilitiesRemove(set) = value { Some(set) } else { None })
-        .last();
-    DEFAULT_CAPABILITIES
-        .into_iter()
-        .filter(|name| !removed.is_some_and(|set| set.iter().any(|gone| gone == name)))
-        .map(str::to_owned)
-        .collect()
 }

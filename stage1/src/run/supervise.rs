@@ -14,6 +14,7 @@ use rkt_pod::layout;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
+    process::Pid,
 };
 use stage2::control::Report;
 
@@ -23,6 +24,7 @@ use crate::{
     launcher::{self, Control, Event, Launcher},
     output::{self, Output},
     pod::Pod,
+    process,
     sys::SignalFd,
     terminal::Terminal,
 };
@@ -38,6 +40,8 @@ const KILLED: u8 = 128 + 9;
 pub(crate) struct App {
     name: String,
     control: Option<Control>,
+    /// Its main process, or what will be that, as the host sees it.
+    pid: Option<Pid>,
     failure: Option<u8>,
     reported: Option<u8>,
     status: Option<u8>,
@@ -45,8 +49,9 @@ pub(crate) struct App {
 
 impl App {
     /// An app whose `app-exec` was just started.
-    pub(crate) fn new(name: &str, control: Control) -> App {
-        App { name: name.to_owned(), control: Some(control), failure: None, reported: None, status: None }
+    pub(crate) fn new(name: &str, control: Control, pid: Option<Pid>) -> App {
+        let (name, control) = (name.to_owned(), Some(control));
+        App { name, control, pid, failure: None, reported: None, status: None }
     }
 
     /// Passes `app-exec` what it needs to go on.
@@ -296,8 +301,20 @@ impl<'a> Supervisor<'a> {
                 output::say(&format!("warning: app {:?}: {message}", app.name));
             }
             Ok(Some(Report::Exited { status })) => app.reported = u8::try_from(status & 0xff).ok(),
-            Ok(Some(Report::Started { .. }) | None) => {}
+            Ok(Some(Report::Started { pid })) => app.pid = i32::try_from(pid).ok().and_then(Pid::from_raw),
+            Ok(Some(Report::Built)) => self.runs(index),
+            Ok(None) => {}
             Err(_) => app.control = None,
+        }
+    }
+
+    /// Notes the process of an app whose sandbox is built, so that it can be entered.
+    fn runs(&self, index: usize) {
+        let app = &self.apps[index];
+        if let Some(pid) = app.pid
+            && let Err(error) = process::note(&self.pod.directory, &app.name, pid)
+        {
+            output::say(&format!("app {:?}: {error:#}", app.name));
         }
     }
 

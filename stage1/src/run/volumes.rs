@@ -4,23 +4,40 @@ use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{Volume, VolumeKind};
+use rkt_pod::extras::{self, Device, Extras, Tmpfs};
+use rustix::fs::FileType;
 
 use crate::{
     output,
     pod::{Pod, PodApp},
 };
 
+/// What is mounted.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A volume of the pod.
+    Volume(Volume),
+    /// A file system in memory.
+    Memory(Tmpfs),
+    /// A device of the host.
+    Device(Device),
+}
+
 /// A volume and its place in an app.
 #[derive(Debug)]
-pub(super) struct Mount {
-    /// The volume.
-    pub(super) volume: Volume,
+pub(crate) struct Mount {
+    /// What it is called in messages.
+    pub(super) name: String,
+    /// What is mounted.
+    pub(crate) source: Source,
     /// Absolute path in the app's root.
     pub(super) target: String,
     /// Whether it is read-only there.
     pub(super) read_only: bool,
     /// Whether the volume starts with what the image has there.
     pub(super) seeded: bool,
+    /// Whether nothing appears in it that is mounted on the host later.
+    pub(crate) private: bool,
 }
 
 /// The mounts of each app of the pod, in the order of the pod's apps.
@@ -41,7 +58,7 @@ fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {
             volume.with_context(|| format!("mount at {:?}: there is no volume {name:?}", mount.path))?;
         let point = app.app.mount_points.iter().find(|point| point.name.as_str() == name);
         let read_only = volume.read_only.unwrap_or(point.is_some_and(|point| point.read_only));
-        mounts.push(Mount { volume: volume.clone(), target: mount.path.clone(), read_only, seeded: false });
+        mounts.push(Mount::new(volume.clone(), &mount.path, read_only, false));
     }
     for point in &app.app.mount_points {
         if mounts.iter().any(|mount| clean(&mount.target) == clean(&point.path)) {
@@ -52,10 +69,87 @@ fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {
             None => (implicit(app, point.name.as_str())?, app.is_docker()),
         };
         let read_only = volume.read_only.unwrap_or(point.read_only);
-        mounts.push(Mount { volume, target: point.path.clone(), read_only, seeded });
+        mounts.push(Mount::new(volume, &point.path, read_only, seeded));
     }
+    let extras = extras(app)?;
+    for mount in &mut mounts {
+        mount.private = extras.private.iter().any(|target| clean(target) == clean(&mount.target));
+    }
+    let memory = extras.tmpfs.into_iter().map(|tmpfs| Mount {
+        name: "tmpfs".to_owned(),
+        target: tmpfs.target.clone(),
+        source: Source::Memory(tmpfs),
+        read_only: false,
+        seeded: false,
+        private: true,
+    });
+    let devices = extras.devices.into_iter().map(|device| Mount {
+        name: device.source.clone(),
+        target: device.target.clone(),
+        source: Source::Device(device),
+        read_only: false,
+        seeded: false,
+        private: true,
+    });
+    mounts.extend(memory.chain(devices));
     check(&mounts)?;
     Ok(mounts)
+}
+
+impl Mount {
+    fn new(volume: Volume, target: &str, read_only: bool, seeded: bool) -> Mount {
+        Mount {
+            name: volume.name.as_str().to_owned(),
+            source: Source::Volume(volume),
+            target: target.to_owned(),
+            read_only,
+            seeded,
+            private: false,
+        }
+    }
+}
+
+/// What the app is given besides what its manifest can say.
+fn extras(app: &PodApp) -> Result<Extras> {
+    match app.runtime.annotations.get(extras::ANNOTATION) {
+        Some(text) => {
+            serde_json::from_str(text).with_context(|| format!("annotation {}", extras::ANNOTATION))
+        }
+        None => Ok(Extras::default()),
+    }
+}
+
+/// The devices among the mounts, as `/dev/char/MAJOR:MINOR` or `/dev/block/…`, and what may be done with each.
+pub(super) fn devices(mounts: &[Mount]) -> Result<Vec<(String, String)>> {
+    let devices = mounts.iter().filter_map(|mount| match &mount.source {
+        Source::Device(device) => Some(device),
+        _ => None,
+    });
+    devices
+        .map(|device| {
+            let stat =
+                rustix::fs::stat(&device.source).with_context(|| format!("device {:?}", device.source))?;
+            let is_block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
+            let kind = if is_block { "block" } else { "char" };
+            let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+            Ok((format!("/dev/{kind}/{major}:{minor}"), device.access.clone()))
+        })
+        .collect()
+}
+
+/// What nobody keeps an app from where no systemd restricts its devices.
+pub(super) fn unrestricted(app: &str, mounts: &[Mount]) -> Vec<String> {
+    let is_whole = |access: &str| access.contains('r') && access.contains('w');
+    mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            Source::Device(device) if !is_whole(&device.access) => Some(format!(
+                "app {app:?}: device {}: only with systemd is it restricted to {:?}",
+                device.source, device.access
+            )),
+            _ => None,
+        })
+        .collect()
 }
 
 /// A mount point that nobody gave a volume for gets an empty one of its own.
@@ -75,7 +169,7 @@ fn implicit(app: &PodApp, point: &str) -> Result<Volume> {
 fn check(mounts: &[Mount]) -> Result<()> {
     for (index, mount) in mounts.iter().enumerate() {
         let target = Path::new(&mount.target);
-        let name = mount.volume.name.as_str();
+        let name = mount.name.as_str();
         if !target.is_absolute() || target.components().any(|part| part == Component::ParentDir) {
             bail!("volume {name:?}: target {:?} must be an absolute path without \"..\"", mount.target);
         }
@@ -87,7 +181,7 @@ fn check(mounts: &[Mount]) -> Result<()> {
                 bail!(
                     "volume {name:?} at {:?} would hide volume {:?} at {:?}",
                     mount.target,
-                    earlier.volume.name.as_str(),
+                    earlier.name,
                     earlier.target
                 );
             }

@@ -93,7 +93,8 @@ pub(crate) fn spawn(spec: &CloneSpec<'_>) -> io::Result<(Pid, OwnedFd)> {
             become_program(spec.program.as_raw_fd(), &argv, &environment, &sources, &mut moved, first_free)
         }
     }
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(last_error)?;
+    let pid =
+        i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(last_error)?;
     // SAFETY: on success the kernel has stored a new descriptor there, which nobody else owns.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }

@@ -3,11 +3,13 @@
 mod clone;
 mod descriptor;
 mod directory;
+mod limits;
 mod mount;
 mod signals;
 
 pub(crate) use clone::{CloneSpec, Namespaces, spawn};
 pub(crate) use descriptor::inherited;
 pub(crate) use directory::own_directory;
-pub(crate) use mount::{make_slave, seal};
+pub(crate) use limits::copy_limits;
+pub(crate) use mount::{make_private, make_slave, seal};
 pub(crate) use signals::{SignalFd, Signals};

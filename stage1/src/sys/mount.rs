@@ -17,6 +17,17 @@ pub(crate) fn make_slave(mount: impl AsFd) -> io::Result<()> {
     )
 }
 
+/// Has the detached mount and everything below it see nothing of what is mounted elsewhere later.
+///
+/// # Errors
+/// What the kernel says; `ENOSYS` before Linux 5.12.
+pub(crate) fn make_private(mount: impl AsFd) -> io::Result<()> {
+    set_attributes(
+        mount,
+        &libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 },
+    )
+}
+
 fn set_attributes(mount: impl AsFd, attributes: &libc::mount_attr) -> io::Result<()> {
     // SAFETY: the descriptor is open, the path is a C string, and the structure is valid for the size given.
     let result = unsafe {

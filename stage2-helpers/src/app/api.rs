@@ -84,10 +84,13 @@ pub(super) fn mount_all(
         let path = format!("dev/{name}");
         put(&dev, name, mounts::copy(pod, &path).at("open", format!("the pod's /{path}"), STATUS)?)?;
     }
-    // Nothing is made in /dev any more, so that no device gets in that was not given.
-    sys::set_attributes(&dev, sys::Attributes::READ_ONLY, false).at("make read-only", "/dev", STATUS)?;
     temporary_directory(root)?;
     Ok(Kernel { proc, sys, dev })
+}
+
+/// Has nothing made in `/dev` any more, so that no device gets in that was not given.
+pub(super) fn close_devices(kernel: &Kernel) -> Result<()> {
+    sys::set_attributes(&kernel.dev, sys::Attributes::READ_ONLY, false).at("make read-only", "/dev", STATUS)
 }
 
 /// Mounts a new file system onto a directory of the image, which must be one, and checks that it is there.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags},
+    fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 
@@ -11,7 +11,7 @@ use super::diagnose;
 use crate::{
     control::{Failure, exit},
     failure::failure,
-    spec::AppSpec,
+    spec::{AppSpec, Seccomp},
     sys,
 };
 
@@ -32,9 +32,12 @@ pub(super) fn app(spec: &AppSpec, command: &[String]) -> Failure {
     let mut refusal = None;
     for candidate in candidates(name, path) {
         let Ok(file) = CString::new(candidate.as_str()) else { continue };
-        let errno = match through_the_kernel(&candidate) {
-            true => Errno::LOOP,
-            false => sys::execute(&file, &argv, &environment),
+        let errno = if through_the_kernel(&candidate) {
+            Errno::LOOP
+        } else if let Err(errno) = filter(spec, &candidate) {
+            errno
+        } else {
+            sys::execute(&file, &argv, &environment)
         };
         let is_missing = matches!(errno, Errno::NOENT | Errno::NOTDIR) && !diagnose::exists(&candidate);
         if !is_missing && refusal.is_none() {
@@ -54,6 +57,16 @@ pub(super) fn app(spec: &AppSpec, command: &[String]) -> Failure {
             exit::EXEC,
         ),
     }
+}
+
+/// Loads the app's own filter, which may not even let us say what is wrong afterwards: so the file is looked at before.
+fn filter(spec: &AppSpec, file: &str) -> Result<(), Errno> {
+    let Seccomp::Program(program) = &spec.seccomp else { return Ok(()) };
+    rustix::fs::accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS)?;
+    if rustix::fs::stat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
+        return Err(Errno::ACCESS);
+    }
+    sys::load_seccomp(program)
 }
 
 /// Whether the path leads through a link of procfs, by which this program itself, or a file of the host, could be named.

@@ -9,6 +9,7 @@ mod enter;
 mod etc;
 mod execute;
 mod identity;
+mod join;
 mod lookup;
 mod masks;
 mod monitor;
@@ -16,7 +17,10 @@ mod privileges;
 mod receive;
 mod volumes;
 
-use std::{ffi::OsStr, os::fd::OwnedFd};
+use std::{
+    ffi::{OsStr, OsString},
+    os::fd::OwnedFd,
+};
 
 use rustix::{
     net::SendFlags,
@@ -34,13 +38,17 @@ use crate::{
 use privileges::Filter;
 use receive::Descriptors;
 
-/// Becomes the app, or says on the control socket why not, and returns the exit status for it.
+/// Becomes the app, or a command in a running one, or says on the control socket why not, and returns the exit status for it.
 pub fn main() -> u8 {
-    let spec = std::env::args_os().nth(1);
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let Ok(control) = sys::inherited(0).and_then(receive::out_of_the_way) else {
         return exit::FDS;
     };
-    match run(spec.as_deref(), &control) {
+    let done = match arguments.split_first() {
+        Some((first, rest)) if first == OsStr::new(join::FLAG) => join::run(rest, &control),
+        first => run(first.map(|(spec, _)| spec.as_os_str()), &control),
+    };
+    match done {
         Ok(status) => status,
         Err(failure) => {
             let status = failure.status;
@@ -77,12 +85,14 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
     };
     build(&spec, &descriptors, console)?;
     let identity = identity::resolve(&spec)?;
-    privileges::settle(&spec, &descriptors, &identity)?;
+    privileges::settle(&spec, &descriptors.stdio, &identity)?;
     if let Some(handler) = &spec.pre_start {
         monitor::pre_start(&spec, handler)?;
     }
     drop(descriptors);
     may_execute.wait()?;
+    // systemd keeps a copy of the socket: its end is no sign.
+    report(control, &Report::Built);
     if let Some(handler) = &spec.post_stop {
         return monitor::with_post_stop(&spec, handler, &identity, control);
     }
@@ -114,6 +124,7 @@ fn build(spec: &AppSpec, descriptors: &Descriptors, console: Option<OwnedFd>) ->
     let kernel = api::mount_all(spec, root, &pod, console)?;
     etc::mount_all(spec, root, &scratch)?;
     volumes::mount_all(spec, root, &descriptors.mounts)?;
+    api::close_devices(&kernel)?;
     if !spec.unprotected_paths {
         masks::protect(&kernel, &scratch)?;
     }

@@ -1,6 +1,6 @@
 //! Giving up what the app does not get, in an order in which each step may still be done.
 
-use std::str::FromStr;
+use std::{os::fd::OwnedFd, str::FromStr};
 
 use caps::{CapSet, Capability};
 use rustix::{
@@ -10,7 +10,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use super::{identity::Identity, receive::Descriptors};
+use super::identity::Identity;
 use crate::{
     control::exit,
     failure::{At, Result, failure, words},
@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// What is done once, whoever is executed then: standard streams, session, terminal, score, bounding set.
-pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Identity) -> Result<()> {
-    for (number, stream) in (0..).zip(&descriptors.stdio) {
+pub(super) fn settle(spec: &AppSpec, stdio: &[OwnedFd; 3], identity: &Identity) -> Result<()> {
+    for (number, stream) in (0..).zip(stdio) {
         sys::place(stream, number).at("set up", "a standard stream", exit::STDIN)?;
         own_stream(stream, identity)?;
     }
@@ -33,13 +33,31 @@ pub(super) fn settle(spec: &AppSpec, descriptors: &Descriptors, identity: &Ident
         sys::take_terminal().at("take", "the terminal", exit::STDIN)?;
     }
     if let Some(score) = spec.oom_score_adj {
-        set_oom_score(score)?;
+        let object = "the out-of-memory score";
+        write_own("oom_score_adj", &score.to_string(), ("set", object, exit::OOM_ADJUST))?;
     }
+    label(spec)?;
     bound(spec)
 }
 
+/// Sets what the security modules make of whoever is executed next.
+fn label(spec: &AppSpec) -> Result<()> {
+    if let Some(context) = &spec.selinux {
+        let object = format!("SELinux context {context:?}");
+        write_own("attr/exec", context, ("set", &object, exit::SELINUX))?;
+    }
+    if let Some(profile) = &spec.apparmor {
+        let object = format!("AppArmor profile {profile:?}");
+        // A directory of its own since Linux 5.8, where several modules may be active.
+        let own = rustix::fs::access("/proc/self/attr/apparmor", rustix::fs::Access::EXISTS).is_ok();
+        let file = if own { "attr/apparmor/exec" } else { "attr/exec" };
+        write_own(file, &format!("exec {profile}"), ("set", &object, exit::APPARMOR))?;
+    }
+    Ok(())
+}
+
 /// Lets the app open `/dev/stdout` and its like: a pipe belongs to who made it, which is not the app.
-fn own_stream(stream: &rustix::fd::OwnedFd, identity: &Identity) -> Result<()> {
+fn own_stream(stream: &OwnedFd, identity: &Identity) -> Result<()> {
     let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
     let kind = kind.at("look at", "a standard stream", exit::STDIN)?;
     let is_ours = matches!(kind, FileType::Fifo);
@@ -53,18 +71,18 @@ fn own_stream(stream: &rustix::fd::OwnedFd, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// Through the procfs that we have mounted ourselves: whatever else may be at that path is refused.
-fn set_oom_score(score: i32) -> Result<()> {
+/// Writes a file of this process, through the procfs that we have mounted ourselves: whatever else may be at that path is
+/// refused.
+fn write_own(file: &str, text: &str, (step, object, status): (&'static str, &str, u8)) -> Result<()> {
     const PROC_MAGIC: i64 = 0x9fa0;
-    let (step, object, status) = ("set", "the out-of-memory score", exit::OOM_ADJUST);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, rustix::fs::Mode::empty())
+    let file = rustix::fs::open(format!("/proc/self/{file}"), flags, rustix::fs::Mode::empty())
         .at(step, object, status)?;
     let fs = rustix::fs::fstatfs(&file).at(step, object, status)?;
     if fs.f_type != PROC_MAGIC {
         return Err(failure(step, object, "/proc is not procfs", status));
     }
-    rustix::io::write(&file, score.to_string().as_bytes()).at(step, object, status).map(drop)
+    rustix::io::write(&file, text.as_bytes()).at(step, object, status).map(drop)
 }
 
 /// Drops from the bounding set what the app is not to have, ever.
@@ -110,10 +128,15 @@ pub(super) fn confine_parent(spec: &AppSpec) -> Result<()> {
     if spec.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at("set", "no-new-privileges", exit::NO_NEW_PRIVILEGES)?;
     }
-    if spec.seccomp == Seccomp::Default {
-        sys::load_seccomp().at("load", "the seccomp filter", exit::SECCOMP)?;
+    let mut needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    match &spec.seccomp {
+        Seccomp::Default => {
+            sys::load_seccomp(sys::DEFAULT_FILTER).at("load", "the seccomp filter", exit::SECCOMP)?;
+        }
+        // The app's own filter may not let a parent do its work: the child loads it, right before it executes the app.
+        Seccomp::Program(_) => needed |= CapabilitySet::SYS_ADMIN,
+        Seccomp::Off => {}
     }
-    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
     let keep = target(spec, &Identity::ROOT, permitted)? | (needed & permitted);
     let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).at("set", "capabilities", status)
@@ -154,11 +177,19 @@ pub(super) fn drop_all(spec: &AppSpec, identity: &Identity, loading: Filter) -> 
     enter_working_directory(spec)?;
     sys::close_on_exec_from(3).at("close", "descriptors", exit::FDS)?;
     sys::reset_signals().at("reset", "signals", exit::FDS)?;
-    if spec.seccomp == Seccomp::Default && loading == Filter::ToLoad {
-        // Those that the app keeps stay permitted; only what the filter needs is added to what takes effect.
-        let during = CapabilitySets { permitted: all.permitted, ..filter };
-        rustix::thread::set_capabilities(None, during).at("set", "capabilities", status)?;
-        sys::load_seccomp().at("load", "the seccomp filter", exit::SECCOMP)?;
+    // Those that the app keeps stay permitted; only what the filter needs is added to what takes effect.
+    let during = CapabilitySets { permitted: all.permitted, ..filter };
+    match &spec.seccomp {
+        Seccomp::Default if loading == Filter::ToLoad => {
+            rustix::thread::set_capabilities(None, during).at("set", "capabilities", status)?;
+            sys::load_seccomp(sys::DEFAULT_FILTER).at("load", "the seccomp filter", exit::SECCOMP)?;
+        }
+        // It is loaded by the last call before the exec ([`super::execute`]), which takes away what is not in the bounding
+        // set: the filter need not let us drop it.
+        Seccomp::Program(_) => {
+            return rustix::thread::set_capabilities(None, during).at("set", "capabilities", status);
+        }
+        Seccomp::Default | Seccomp::Off => {}
     }
     let sets = CapabilitySets { effective: target, permitted: target, inheritable: none };
     rustix::thread::set_capabilities(None, sets).at("set", "capabilities", status)

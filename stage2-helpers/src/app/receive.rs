@@ -8,7 +8,7 @@ use rustix::{
 };
 
 use crate::{
-    control::{FIXED_FDS, HELLO, exit},
+    control::{ENTERING_FDS, FIXED_FDS, HELLO, exit},
     failure::{At, Result, failure},
     spec::{AppSpec, VERSION},
 };
@@ -27,6 +27,15 @@ pub(super) struct Descriptors {
     pub(super) stdio: [OwnedFd; 3],
     /// Volumes, detached mounts.
     pub(super) mounts: Vec<OwnedFd>,
+}
+
+/// What came over the control socket where a running app is entered.
+#[derive(Debug)]
+pub(super) struct Entering {
+    /// A pidfd of the app's main process.
+    pub(super) process: OwnedFd,
+    /// Standard input, output and error.
+    pub(super) stdio: [OwnedFd; 3],
 }
 
 /// Moves the control socket away from the number that standard input gets. The number stays taken until then, so that
@@ -51,8 +60,22 @@ pub(super) fn spec(path: Option<&OsStr>) -> Result<AppSpec> {
     Ok(spec)
 }
 
-/// Takes the descriptors from the control socket.
+/// Takes the descriptors of a new app from the control socket.
 pub(super) fn descriptors(control: &OwnedFd) -> Result<Descriptors> {
+    let (fixed, mounts) = message::<FIXED_FDS>(control)?;
+    let [init, root, stdin, stdout, stderr] = fixed;
+    Ok(Descriptors { init, root, stdio: [stdin, stdout, stderr], mounts })
+}
+
+/// Takes the descriptors for entering a running app from the control socket.
+pub(super) fn entering(control: &OwnedFd) -> Result<Entering> {
+    let (fixed, _) = message::<ENTERING_FDS>(control)?;
+    let [process, stdin, stdout, stderr] = fixed;
+    Ok(Entering { process, stdio: [stdin, stdout, stderr] })
+}
+
+/// The descriptors of stage1's one message: so many, and the rest.
+fn message<const FIXED: usize>(control: &OwnedFd) -> Result<([OwnedFd; FIXED], Vec<OwnedFd>)> {
     let wrong = |what: &str| failure("receive", "descriptors", what, exit::FDS);
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -67,14 +90,17 @@ pub(super) fn descriptors(control: &OwnedFd) -> Result<Descriptors> {
     if message.bytes != 1 || byte[0] != HELLO {
         return Err(wrong("not what stage1 sends"));
     }
-    let mut fds = ancillary
+    let mut fds: Vec<OwnedFd> = ancillary
         .drain()
         .filter_map(
             |message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None },
         )
-        .flatten();
-    let mut next = || fds.next().ok_or_else(|| wrong("there are too few"));
-    let fixed: [OwnedFd; FIXED_FDS] = [next()?, next()?, next()?, next()?, next()?];
-    let [init, root, stdin, stdout, stderr] = fixed;
-    Ok(Descriptors { init, root, stdio: [stdin, stdout, stderr], mounts: fds.collect() })
+        .flatten()
+        .collect();
+    if fds.len() < FIXED {
+        return Err(wrong("there are too few"));
+    }
+    let rest = fds.split_off(FIXED);
+    let fixed = fds.try_into().map_err(|_| wrong("there are too few"))?;
+    Ok((fixed, rest))
 }

@@ -25,6 +25,8 @@ use crate::{
 struct Options {
     hostname: String,
     loopback: bool,
+    /// Files below `/proc/sys`, and what is written to them.
+    settings: Vec<(String, String)>,
 }
 
 /// Runs until stage1 kills it or lets go of it. Returns otherwise where the namespaces cannot be made ready.
@@ -75,6 +77,7 @@ fn prepare(control: &OwnedFd) -> Result<OwnedFd> {
         socket.and_then(sys::loopback_up).at("bring up", "the loopback interface", exit::NAMESPACE)?;
     }
     build_root(&root)?;
+    options.settings.iter().try_for_each(|(file, value)| set(&root, file, value))?;
     let signals = sys::signal_descriptor().at("receive", "signals", exit::FDS)?;
     give_up_privileges()?;
     Ok(signals)
@@ -85,6 +88,10 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
     for argument in arguments {
         match argument.split_once('=') {
             Some(("--hostname", name)) => name.clone_into(&mut options.hostname),
+            Some(("--sysctl", setting)) => match setting.split_once('=') {
+                Some((file, value)) => options.settings.push((file.to_owned(), value.to_owned())),
+                None => return Err(failure("read argument", argument, "it has no value", exit::FDS)),
+            },
             None if argument == "--loopback" => options.loopback = true,
             _ => return Err(failure("read argument", argument, "unknown", exit::FDS)),
         }
@@ -142,6 +149,19 @@ fn build_root(root: &OwnedFd) -> Result<()> {
     )
 }
 
+/// Writes a kernel setting of our namespaces, through the procfs that we have mounted ourselves.
+fn set(root: &OwnedFd, file: &str, value: &str) -> Result<()> {
+    use rustix::fs::{OFlags, ResolveFlags};
+    let status = exit::NAMESPACE;
+    let path = format!("proc/sys/{file}");
+    let opened = mounts::open_in_root(root, &path, OFlags::WRONLY, ResolveFlags::NO_SYMLINKS).at(
+        "open kernel setting",
+        file,
+        status,
+    )?;
+    rustix::io::write(&opened, value.as_bytes()).at("set kernel setting", file, status).map(drop)
+}
+
 /// Reaping needs no privilege. Whoever is in the pod cannot look into us: neither at our memory nor at our program.
 fn give_up_privileges() -> Result<()> {
     let none = CapabilitySets {
@@ -190,8 +210,9 @@ mod tests {
     #[test]
     fn arguments_are_few() {
         let parse = |arguments: &[&str]| parse(arguments.iter().map(|a| (*a).to_owned()));
-        let want = Options { hostname: "a".to_owned(), loopback: true };
-        assert_eq!(parse(&["--hostname=a", "--loopback"]).unwrap(), want);
+        let settings = vec![("kernel/sem".to_owned(), "1 2=3".to_owned())];
+        let want = Options { hostname: "a".to_owned(), loopback: true, settings };
+        assert_eq!(parse(&["--hostname=a", "--loopback", "--sysctl=kernel/sem=1 2=3"]).unwrap(), want);
         let Failure { step, object, .. } = parse(&["--x"]).unwrap_err();
         assert_eq!((step.as_str(), object.as_str()), ("read argument", "--x"));
     }

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 /// The default seccomp filter, one instruction a number.
-static SECCOMP: &[u64] = &include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
+pub static DEFAULT_FILTER: &[u64] = &include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
 
 /// Attributes of a mount.
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,14 +109,14 @@ pub fn set_identity(uid: u32, gid: u32, groups: &[u32]) -> Result<(), (&'static 
     Ok(())
 }
 
-/// Loads the default seccomp filter. Needs CAP_SYS_ADMIN or no-new-privileges.
+/// Loads a seccomp filter, one instruction a number. Needs CAP_SYS_ADMIN or no-new-privileges.
 ///
 /// # Errors
 /// What seccomp(2) says.
-pub fn load_seccomp() -> io::Result<()> {
+pub fn load_seccomp(filter: &[u64]) -> io::Result<()> {
     let program = libc::sock_fprog {
-        len: u16::try_from(SECCOMP.len()).map_err(|_| Errno::INVAL)?,
-        filter: SECCOMP.as_ptr().cast_mut().cast(),
+        len: u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?,
+        filter: filter.as_ptr().cast_mut().cast(),
     };
     // SAFETY: the kernel only reads the program, whose instructions are eight bytes each and aligned to eight.
     check(unsafe {

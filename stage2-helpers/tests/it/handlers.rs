@@ -74,7 +74,7 @@ fn a_post_stop_handler_that_fails_is_a_warning() {
     spec.post_stop = shell("exit 9");
     let outcome = pod.run(&Root::busybox(), &spec);
     let message = "its post-stop handler ended with status 9".to_owned();
-    assert_eq!(outcome.reports, [Report::Warning { message }, Report::Exited { status: 4 }]);
+    assert_eq!(outcome.reports, [Report::Built, Report::Warning { message }, Report::Exited { status: 4 }]);
     assert_eq!(outcome.status, 4);
 }
 

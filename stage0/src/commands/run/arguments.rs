@@ -7,6 +7,7 @@ use appc::{isolator::Isolator, schema::Mount};
 use clap::ArgMatches;
 use serde_json::json;
 
+use super::extras;
 use crate::{commands::boolean, pod::manifest::AppOptions};
 
 /// After each argument of a group. No argument of a process can contain it.
@@ -69,7 +70,7 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 23] = [
+    const OPTIONS: [&str; 27] = [
         "name",
         "exec",
         "working_dir",
@@ -78,9 +79,13 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "supplementary_gids",
         "readonly_rootfs",
         "mount",
+        "tmpfs",
+        "device",
         "environment",
         "caps_retain",
         "caps_remove",
+        "no_new_privileges",
+        "seccomp",
         "oom_score_adj",
         "memory",
         "cpu",
@@ -113,7 +118,10 @@ fn collect(matches: &ArgMatches, options: &[&'static str]) -> Result<(Vec<Mount>
             // An empty word is none: scripts write them where an optional one is missing.
             ("images", _) if value.is_empty() => {}
             ("images", _) => apps.push(AppOptions { image: value.clone(), ..AppOptions::default() }),
-            ("mount", None) => mounts.push(mount(value)?),
+            ("mount", None) => match mount(value)? {
+                (mount, false) => mounts.push(mount),
+                (_, true) => bail!("--mount: propagation is for a mount of one image, after it"),
+            },
             ("app_arguments", None) => bail!("arguments after -- must follow an image"),
             (_, None) => bail!("{} must follow an image", flag()),
             ("app_arguments", Some(app)) => apply(app, id, value).context("arguments after --")?,
@@ -139,13 +147,25 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
             }
         }
         "readonly_rootfs" => app.read_only = Some(boolean(value).map_err(anyhow::Error::msg)?),
-        "mount" => app.mounts.push(mount(value)?),
+        "mount" => {
+            let (mount, private) = mount(value)?;
+            if private {
+                app.extras.private.push(mount.path.clone());
+            }
+            app.mounts.push(mount);
+        }
+        "tmpfs" => app.extras.tmpfs.push(extras::tmpfs(value)?),
+        "device" => app.extras.devices.push(extras::device(value)?),
         "environment" => app.environment.push(pair(value)?),
         "caps_retain" => app.caps_retain = Some(list()),
         "caps_remove" => app.caps_remove = Some(list()),
         "oom_score_adj" => {
             app.oom_score_adj = Some(value.parse().with_context(|| format!("{value:?} is not a number"))?);
         }
+        "no_new_privileges" => {
+            app.no_new_privileges = Some(boolean(value).map_err(anyhow::Error::msg)?);
+        }
+        "seccomp" => app.seccomp = Some(seccomp(value)?),
         "memory" | "cpu" | "cpu_shares" | "pids_limit" | "block_bandwidth" | "block_iops" => {
             app.isolators.push(isolator(id, value)?);
         }
@@ -180,6 +200,28 @@ pub(super) fn isolator(option: &str, value: &str) -> Result<Isolator> {
     Ok(isolator)
 }
 
+/// `mode=retain|remove,[errno=ERRNO,]CALL,…`
+fn seccomp(value: &str) -> Result<Isolator> {
+    let (mut mode, mut errno, mut set) = (None, None, Vec::new());
+    for word in value.split(',') {
+        match word.split_once('=') {
+            Some(("mode", word)) if mode.is_none() => mode = Some(word),
+            Some(("errno", word)) if errno.is_none() => errno = Some(word),
+            None if !word.is_empty() => set.push(word),
+            _ => bail!("{word:?} is not mode=retain, mode=remove, errno=ERRNO or a system call"),
+        }
+    }
+    let name = match mode {
+        Some("retain") => "os/linux/seccomp-retain-set",
+        Some("remove") => "os/linux/seccomp-remove-set",
+        Some(other) => bail!("mode={other}: must be retain or remove"),
+        None => bail!("mode=retain or mode=remove is missing"),
+    };
+    let isolator = Isolator::new(name, json!({"set": set, "errno": errno}))?;
+    crate::pod::manifest::check_isolators(name, std::slice::from_ref(&isolator))?;
+    Ok(isolator)
+}
+
 fn once(slot: &mut Option<String>, value: &str) -> Result<()> {
     match slot.replace(value.to_owned()) {
         None => Ok(()),
@@ -195,13 +237,19 @@ pub(super) fn pair(text: &str) -> Result<(String, String)> {
     }
 }
 
-/// `volume=NAME,target=PATH`
-fn mount(text: &str) -> Result<Mount> {
-    let (mut volume, mut path) = (None, None);
+/// `volume=NAME,target=PATH[,propagation=slave|private]`, and whether it is private.
+fn mount(text: &str) -> Result<(Mount, bool)> {
+    let (mut volume, mut path, mut propagation) = (None, None, None);
     for part in text.split(',') {
         let slot = match part.split_once('=') {
             Some(("volume", value)) => (&mut volume, value),
             Some(("target", value)) => (&mut path, value),
+            Some(("propagation", value @ ("slave" | "private"))) => (&mut propagation, value),
+            Some(("propagation", value)) => {
+                bail!(
+                    "mount {text:?}: propagation={value} is neither slave nor private: no pod mounts on the host"
+                )
+            }
             _ => bail!("mount {text:?}: {part:?} is neither volume=NAME nor target=PATH"),
         };
         if slot.0.replace(slot.1.to_owned()).is_some() {
@@ -210,11 +258,12 @@ fn mount(text: &str) -> Result<Mount> {
     }
     let volume = volume.with_context(|| format!("mount {text:?}: volume is missing"))?;
     let path = path.filter(|path| path.starts_with('/'));
-    Ok(Mount {
+    let mount = Mount {
         volume: volume.parse().with_context(|| format!("mount {text:?}"))?,
         path: path.with_context(|| format!("mount {text:?}: target must be an absolute path"))?,
         app_volume: None,
-    })
+    };
+    Ok((mount, propagation.is_some_and(|propagation| propagation == "private")))
 }
 
 #[cfg(test)]

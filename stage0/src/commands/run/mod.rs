@@ -2,6 +2,7 @@
 
 mod arguments;
 mod environment;
+mod extras;
 mod pod;
 mod start;
 

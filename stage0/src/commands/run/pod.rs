@@ -59,6 +59,9 @@ pub(crate) struct PodArgs {
     /// Limit of processes and threads of the whole pod
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pod_pids_limit: Option<String>,
+    /// Kernel setting of the pod's own namespaces in the form key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    sysctl: Vec<String>,
     /// Copy the images instead of using overlays
     #[arg(long)]
     no_overlay: bool,
@@ -102,6 +105,12 @@ struct AppArgs {
     /// Mount point binding a volume to a path; before any image, for all apps: volume=NAME,target=PATH
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
+    /// File system in memory: TARGET[:size=BYTES][,mode=OCTAL]
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    tmpfs: Vec<String>,
+    /// Device of the host: SOURCE[:TARGET][:rwm]
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
     /// Environment variable to set for the app in the form key=value
     #[arg(long, value_name = "KEY=VALUE")]
     environment: Vec<String>,
@@ -111,6 +120,12 @@ struct AppArgs {
     /// Capabilities to remove, comma-separated
     #[arg(long, value_name = "CAPS")]
     caps_remove: Vec<String>,
+    /// Whether the app gives up to gain privileges by executing programs
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_new_privileges: Vec<String>,
+    /// System calls to retain or to remove: mode=retain|remove,[errno=ERRNO,]CALL,…
+    #[arg(long, value_name = "FILTER")]
+    seccomp: Vec<String>,
     /// Out-of-memory score adjustment, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     oom_score_adj: Vec<String>,
@@ -179,6 +194,22 @@ impl PodArgs {
 
     /// What the pod as a whole is bound to.
     fn isolators(&self) -> Result<Vec<Isolator>> {
+        let mut isolators = self.limits()?;
+        if !self.sysctl.is_empty() {
+            let mut settings = serde_json::Map::new();
+            for setting in &self.sysctl {
+                let (key, value) = arguments::pair(setting).context("--sysctl")?;
+                if rkt_pod::sysctl::owner(&key).is_none() {
+                    bail!("--sysctl={setting}: {key:?} is no setting that a pod has for itself");
+                }
+                settings.insert(key, value.into());
+            }
+            isolators.push(Isolator::new("os/unix/sysctl", settings.into()).context("--sysctl")?);
+        }
+        Ok(isolators)
+    }
+
+    fn limits(&self) -> Result<Vec<Isolator>> {
         [
             ("memory", &self.pod_memory),
             ("cpu", &self.pod_cpu),

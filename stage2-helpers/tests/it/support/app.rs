@@ -53,6 +53,8 @@ pub(crate) fn spec(script: &str) -> AppSpec {
         supplementary_gids: Vec::new(),
         capabilities: Some(words(&CAPABILITIES)),
         no_new_privileges: false,
+        selinux: None,
+        apparmor: None,
         seccomp: Seccomp::Default,
         oom_score_adj: None,
         pre_start: None,
