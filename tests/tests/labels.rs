@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rkt_tests::{Rkt, args};
 use serde_json::json;
 
-fn with(rkt: &Rkt, name: &str, isolator: &str, value: serde_json::Value) -> PathBuf {
+fn with(rkt: &Rkt, name: &str, isolator: &str, value: &serde_json::Value) -> PathBuf {
     let isolators = json!([{"name": isolator, "value": value}]);
     let look = "cat /proc/self/attr/apparmor/current 2>/dev/null; echo ran";
     rkt.image(name, |image| image.sh(look).with("isolators", isolators))
@@ -17,8 +17,8 @@ fn with(rkt: &Rkt, name: &str, isolator: &str, value: serde_json::Value) -> Path
 fn an_apparmor_profile_confines_the_app_or_keeps_it_from_starting() {
     let rkt = Rkt::new();
     let missing =
-        with(&rkt, "missing", "os/linux/apparmor-profile", json!({"profile": "rkt-no-such-profile"}));
-    let none = with(&rkt, "none", "os/linux/apparmor-profile", json!({"profile": "unconfined"}));
+        with(&rkt, "missing", "os/linux/apparmor-profile", &json!({"profile": "rkt-no-such-profile"}));
+    let none = with(&rkt, "none", "os/linux/apparmor-profile", &json!({"profile": "unconfined"}));
     let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
     if enabled.is_ok_and(|enabled| enabled.trim() == "Y") {
         let end = rkt.run_pod(args![&missing]).stdout_lacks("ran").stderr_has("rkt-no-such-profile");
@@ -37,7 +37,7 @@ fn a_selinux_context_is_named_where_there_is_no_selinux() {
     let rkt = Rkt::new();
     let context =
         json!({"user": "system_u", "role": "system_r", "type": "svirt_lxc_net_t", "level": "s0:c1,c2"});
-    let image = with(&rkt, "labelled", "os/linux/selinux-context", context);
+    let image = with(&rkt, "labelled", "os/linux/selinux-context", &context);
     if std::path::Path::new("/sys/fs/selinux/enforce").exists() {
         return;
     }
