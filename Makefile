@@ -1,9 +1,9 @@
-# make build | demo | check | bench | install | fmt | clean — see CONTRIBUTING.md.
+# make build | demo | check | conformance | bench | install | fmt | clean — see CONTRIBUTING.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: build release demo images check lint unit plain $(addprefix check-,bookworm trixie sid vm) bench install clean fmt setup tools
+.PHONY: build release demo images check conformance lint unit plain $(addprefix check-,bookworm trixie sid vm) bench install clean fmt setup tools
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -96,6 +96,10 @@ check-vm: setup build
 	$(CARGO) test --no-run --locked --package rkt-tests $(vm_tests:%=--test %) --message-format=json \
 	    | jq -r 'select(.executable != null and (.target.kind | index("test"))) | .executable' \
 	    | xargs tests/testbed/vm $(VM) "$(debug)"
+
+## conformance: writes docs/conformance.md from the list of requirements and from what tests say that they show
+conformance:
+	$(CARGO) run --quiet --locked --package rkt-tests --example conformance
 
 ## bench: rkt beside its peers, in one run; writes the numbers of docs/performance.md
 bench: needs += hyperfine=/usr/bin/hyperfine

@@ -80,6 +80,7 @@ fn fails(message: &str) -> (i32, String, String) {
     (1, String::new(), format!("{message}\n"))
 }
 
+// APPC-058, APPC-073, APPC-074, APPC-076, APPC-413
 #[test]
 fn build_keeps_everything_about_files() {
     let layout = Layout::full();
@@ -123,6 +124,7 @@ fn build_keeps_everything_about_files() {
     assert_eq!(mode & !0o644, 0, "{mode:o}");
 }
 
+// APPC-079, APPC-412
 #[test]
 fn build_gives_the_same_bytes_each_time() {
     let layout = Layout::full();
@@ -143,6 +145,7 @@ fn build_gives_the_same_bytes_each_time() {
     }
 }
 
+// APPC-050, APPC-069, APPC-412
 #[test]
 fn build_compresses_as_it_is_told() {
     let layout = Layout::full();
@@ -169,6 +172,7 @@ fn build_compresses_as_it_is_told() {
     assert_eq!(hashes.len(), 1);
 }
 
+// APPC-050, APPC-410, APPC-411, APPC-414
 #[test]
 fn build_refuses_what_is_no_layout_and_leaves_nothing() {
     let layout = Layout::small();
@@ -241,6 +245,7 @@ fn build_refuses_what_is_no_layout_and_leaves_nothing() {
     assert_eq!(files(&layout), before + 1);
 }
 
+// APPC-411, APPC-412
 #[test]
 fn build_overwrites_only_where_it_may() {
     let layout = Layout::small();
@@ -271,6 +276,7 @@ fn program() -> &'static str {
     env!("CARGO_BIN_EXE_actool")
 }
 
+// APPC-415, APPC-416
 #[test]
 fn validate_finds_out_what_a_file_is() {
     let layout = Layout::small();
@@ -288,6 +294,7 @@ fn validate_finds_out_what_a_file_is() {
     }
 }
 
+// APPC-072, APPC-415, APPC-416
 #[test]
 fn validate_goes_on_after_bad_content_but_not_after_a_bad_file() {
     let layout = Layout::small();
@@ -317,6 +324,7 @@ fn validate_goes_on_after_bad_content_but_not_after_a_bad_file() {
     assert_ne!(layout.actool(&["validate", "--type=pod", "layout"]).0, 0);
 }
 
+// APPC-419, APPC-420
 #[test]
 fn cat_manifest_prints_what_is_there() {
     let layout = Layout::small();
@@ -345,6 +353,7 @@ fn cat_manifest_prints_what_is_there() {
     assert_eq!(layout.actool(&["cat-manifest", "none"]), none);
 }
 
+// APPC-421
 #[test]
 fn patch_manifest_changes_the_manifest_and_nothing_else() {
     let layout = Layout::full();
@@ -374,6 +383,7 @@ fn patch_manifest_changes_the_manifest_and_nothing_else() {
     assert_eq!(*new, Entry { size: manifest.len() as u64, ..old.clone() });
 }
 
+// APPC-422, APPC-423
 #[test]
 fn patch_manifest_replaces_in_place_or_takes_a_whole_manifest() {
     let layout = Layout::small();
@@ -395,6 +405,7 @@ fn patch_manifest_replaces_in_place_or_takes_a_whole_manifest() {
     assert_eq!(layout.actool(&["validate", "mended.aci"]), ok());
 }
 
+// APPC-037, APPC-422, APPC-423
 #[test]
 fn patch_manifest_refuses_and_leaves_nothing() {
     let layout = Layout::small();
@@ -428,6 +439,7 @@ fn patch_manifest_refuses_and_leaves_nothing() {
     assert_eq!(fs::read_dir(layout.0.path()).unwrap().count(), 4, "layout, a.aci, b.aci, bad");
 }
 
+// APPC-410, APPC-424, APPC-425
 #[test]
 fn the_shell_is_the_originals() {
     let layout = Layout::small();

@@ -59,6 +59,7 @@ fn discover(port: &str, arguments: &[&str]) -> (i32, String, String) {
     run(actool().args(["discover", &format!("--port={port}")]).args(arguments))
 }
 
+// APPC-357, APPC-359, APPC-360, APPC-363, APPC-367, APPC-417
 #[test]
 fn what_is_found_is_what_the_original_finds() {
     let port = serve(|path| match path {
@@ -99,6 +100,7 @@ fn what_is_found_is_what_the_original_finds() {
     assert_eq!((code, output), (0, want));
 }
 
+// APPC-418
 #[test]
 fn images_are_printed_even_where_there_are_no_keys() {
     let port = serve(|_| page(IMAGE));
@@ -114,6 +116,7 @@ fn images_are_printed_even_where_there_are_no_keys() {
     assert!(code == 1 && error.lines().count() == 1 && error.contains("Foo"), "{error}");
 }
 
+// APPC-364
 #[test]
 fn case_10_plain_http_is_never_used_unless_allowed() {
     let port = serve(|_| page(&format!("{IMAGE}{KEYS}")));
@@ -122,6 +125,7 @@ fn case_10_plain_http_is_never_used_unless_allowed() {
     assert!(error.contains("https://localhost") && !error.contains("http://"), "{error}");
 }
 
+// APPC-351, APPC-366, APPC-374
 #[test]
 fn case_10_hostile_answers_end_in_an_error() {
     let loops = serve(|path| status("302 Found", &format!("Location: {path}&x\r\n")));
@@ -158,6 +162,7 @@ impl Drop for Server {
     }
 }
 
+// APPC-365
 #[test]
 fn case_10_certificates_are_checked_against_the_systems_authorities() {
     let directory = tempfile::tempdir().unwrap();

@@ -56,6 +56,7 @@ impl Place {
     }
 }
 
+// APPC-036, APPC-413
 #[test]
 fn each_takes_what_the_other_builds() {
     for manifest in [MANIFEST, FULL] {
@@ -91,6 +92,7 @@ fn each_takes_what_the_other_builds() {
     }
 }
 
+// APPC-421
 #[test]
 fn each_patches_what_the_other_builds() {
     let place = Place::new(FULL);
@@ -124,6 +126,7 @@ fn each_patches_what_the_other_builds() {
     }
 }
 
+// APPC-410
 #[test]
 fn both_refuse_the_same() {
     let place = Place::new(MANIFEST);

@@ -15,6 +15,7 @@ fn refused(table: &[(&str, Tar, &str)]) {
     }
 }
 
+// APPC-054, APPC-055
 #[test]
 fn case_01_entries_that_leave_the_root() {
     let long = |name: &[u8]| Tar::image().pax(b'x', &[("path", name)]).file("rootfs/short", "x");
@@ -46,6 +47,7 @@ fn case_01_entries_that_leave_the_root() {
     }
 }
 
+// APPC-053
 #[test]
 fn case_02_a_link_and_then_something_below_or_in_its_place() {
     let link = Tar::image().add(Header::new("rootfs/l", b'2').link("/etc"), "");
@@ -78,6 +80,7 @@ fn case_02_a_link_and_then_something_below_or_in_its_place() {
     ]);
 }
 
+// APPC-077
 #[test]
 fn case_03_hard_links_out_of_the_tree() {
     let hard =
@@ -278,12 +281,14 @@ fn case_05_attributes_of_overlays_and_of_the_host_are_dropped() {
     ]);
 }
 
+// APPC-078
 #[test]
 fn case_06_whiteouts_are_ordinary_names() {
     let tar = Tar::image().file("rootfs/.wh.x", "").file("rootfs/.wh..wh..opq", "");
     assert_eq!(contents(&tar.end()).unwrap().1.len(), 4);
 }
 
+// APPC-061
 #[test]
 fn case_07_bombs_end_in_a_clear_error_in_flat_memory() {
     let deep = format!("rootfs/{}f", "d/".repeat(300));
@@ -366,6 +371,7 @@ fn case_08_truncated_at_every_kilobyte() {
     assert!(contents(&whole[..whole.len() - 512]).is_ok());
 }
 
+// APPC-062
 #[test]
 fn what_follows_the_end_counts_for_the_id_and_is_not_read() {
     let plain = Tar::image().end();
@@ -377,6 +383,7 @@ fn what_follows_the_end_counts_for_the_id_and_is_not_read() {
     assert_eq!(second.size, longer.len() as u64);
 }
 
+// APPC-051, APPC-052, APPC-056, APPC-072, APPC-100
 #[test]
 fn what_is_no_image_is_told_apart() {
     let manifest =
@@ -410,6 +417,7 @@ fn what_is_no_image_is_told_apart() {
     }
 }
 
+// APPC-061
 #[test]
 fn streams_of_several_members_are_read_to_their_end() {
     let directory = tempfile::tempdir().unwrap();

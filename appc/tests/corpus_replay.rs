@@ -26,6 +26,7 @@ fn archives() {
     replay("archive", appc::fuzz::archive);
 }
 
+// APPC-041
 #[test]
 fn manifests() {
     replay("manifest", appc::fuzz::manifest);

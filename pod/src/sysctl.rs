@@ -53,6 +53,7 @@ pub fn file(key: &str) -> String {
 mod tests {
     use super::*;
 
+    // APPC-297, APPC-298
     #[test]
     fn settings_of_the_machine_and_names_of_none_have_no_owner() {
         for (key, want) in [

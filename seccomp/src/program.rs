@@ -210,6 +210,7 @@ mod tests {
         }
     }
 
+    // APPC-280, APPC-281, APPC-282
     #[test]
     fn each_call_of_each_architecture_ends_as_it_should() {
         let names = ["read", "openat", "mount", "unshare", "execve", "stat"];

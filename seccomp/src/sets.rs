@@ -59,6 +59,7 @@ fn group(name: &str) -> Option<Vec<&'static str>> {
 mod tests {
     use super::*;
 
+    // APPC-285, APPC-286
     #[test]
     fn sets_have_members_and_groups_those_of_their_groups() {
         for name in [

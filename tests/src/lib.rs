@@ -15,6 +15,7 @@
 
 pub mod archive;
 pub mod attack;
+pub mod conformance;
 pub mod gpg;
 pub mod hostile;
 mod image;

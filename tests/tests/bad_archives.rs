@@ -68,6 +68,7 @@ fn case_01_entries_with_dots_or_absolute_names_stay_inside() {
     assert!(!rkt.data().join("cas/target").exists() && !rkt.data().join("target").exists());
 }
 
+// APPC-077
 #[test]
 fn case_01_a_file_through_an_earlier_link_stays_inside() {
     let rkt = Rkt::new();
@@ -125,6 +126,7 @@ fn case_02_a_directory_swapped_for_a_link_half_way() {
     assert_untouched(&target);
 }
 
+// APPC-077
 #[test]
 fn case_03_a_hard_link_out_of_the_image_is_refused() {
     let rkt = Rkt::new();
@@ -217,6 +219,7 @@ fn case_05_devices_setuid_and_overlay_attributes() {
     assert!(null.file_type().is_char_device());
 }
 
+// APPC-078
 #[test]
 fn case_06_whiteouts_of_other_formats_mean_nothing_here() {
     let rkt = Rkt::new();
@@ -272,6 +275,7 @@ fn a_name_that_comes_twice_is_decided_not_guessed() {
     fetch(&rkt, "two-manifests", manifests).exits(254).stderr_has("manifest");
 }
 
+// APPC-051, APPC-052
 #[test]
 fn without_a_manifest_or_a_root_or_with_more_than_those_it_is_no_image() {
     let rkt = Rkt::new();

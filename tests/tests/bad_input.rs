@@ -106,6 +106,7 @@ fn os_and_arch_must_be_those_of_this_machine() {
     }
 }
 
+// APPC-105
 #[test]
 fn an_image_without_a_command_says_what_to_do() {
     let rkt = Rkt::new();
@@ -144,6 +145,7 @@ fn a_command_that_cannot_be_executed_is_203_and_one_line() {
     }
 }
 
+// APPC-003, APPC-005
 #[test]
 fn case_46_hostile_names_are_refused_before_anything_is_made() {
     let rkt = Rkt::new();
@@ -165,6 +167,7 @@ fn case_46_hostile_names_are_refused_before_anything_is_made() {
     }
 }
 
+// APPC-173
 #[test]
 fn two_apps_of_one_name_are_refused() {
     let rkt = Rkt::new();

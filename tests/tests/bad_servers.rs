@@ -120,6 +120,7 @@ fn an_image_that_has_not_changed_is_not_sent_again() {
     assert_eq!(server.join().unwrap(), [false, true]);
 }
 
+// APPC-374
 #[test]
 fn case_10_redirects_lead_to_no_file_and_end() {
     let rkt = Rkt::new();
@@ -131,6 +132,7 @@ fn case_10_redirects_lead_to_no_file_and_end() {
     }
 }
 
+// APPC-366
 #[test]
 fn statuses_are_told_and_what_may_pass_is_tried_again() {
     let rkt = Rkt::new();

@@ -43,6 +43,7 @@ fn an_app_that_is_not_root_has_none() {
     assert_eq!((set(&end, "CapEff"), set(&end, "CapPrm"), set(&end, "CapInh")), (0, 0, 0), "{end:?}");
 }
 
+// APPC-124, APPC-289
 #[test]
 fn an_isolator_retains_or_removes() {
     let rkt = Rkt::new();
@@ -60,6 +61,7 @@ fn an_isolator_retains_or_removes() {
     assert_eq!(bounding & NET_RAW, NET_RAW);
 }
 
+// APPC-294
 #[test]
 fn no_new_privileges_is_set_where_the_image_asks() {
     let rkt = Rkt::new();
@@ -73,6 +75,7 @@ fn no_new_privileges_is_set_where_the_image_asks() {
     }
 }
 
+// APPC-286
 #[test]
 fn the_default_filter_is_on_and_can_be_taken_off() {
     let rkt = Rkt::new();

@@ -89,6 +89,7 @@ fn case_15_api_file_systems_do_not_follow_the_images_links() {
     }
 }
 
+// APPC-295
 #[test]
 fn case_18_a_fake_proc_in_the_image_is_covered() {
     let rkt = Rkt::new();

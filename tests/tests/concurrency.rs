@@ -13,6 +13,7 @@ fn trees(rkt: &Rkt) -> usize {
     fs::read_dir(rkt.data().join("cas/tree")).expect("the store has trees").flatten().count()
 }
 
+// APPC-220
 #[test]
 fn twenty_runs_of_one_new_image_render_it_once() {
     let rkt = Rkt::new();

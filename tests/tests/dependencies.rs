@@ -21,6 +21,7 @@ fn library(rkt: &Rkt, name: &str, files: &[&str], dependencies: &[&str]) -> Path
     image
 }
 
+// APPC-151, APPC-152, APPC-164
 #[test]
 fn the_upper_image_wins_and_dependencies_stand_in_their_order() {
     let rkt = Rkt::new();
@@ -39,6 +40,7 @@ fn the_upper_image_wins_and_dependencies_stand_in_their_order() {
     rkt.run_pod(args!["--no-overlay", &image]).success().stdout_is(want);
 }
 
+// APPC-154
 #[test]
 fn a_shared_dependency_is_there_once_for_each_way() {
     let rkt = Rkt::new();
@@ -50,6 +52,7 @@ fn a_shared_dependency_is_there_once_for_each_way() {
     rkt.run_pod(args![&image]).success().stdout_is("d\nc\nd\n");
 }
 
+// APPC-155, APPC-156, APPC-157, APPC-159
 #[test]
 fn a_whitelist_is_for_its_image_and_what_is_below() {
     let rkt = Rkt::new();
@@ -67,6 +70,7 @@ fn a_whitelist_is_for_its_image_and_what_is_below() {
     rkt.run_pod(args![&image]).success().stdout_is("four\none\nthree\ntwo\n");
 }
 
+// APPC-153, APPC-162
 #[test]
 fn files_take_the_place_of_directories_and_links_and_the_other_way_round() {
     let rkt = Rkt::new();
@@ -93,6 +97,7 @@ fn files_take_the_place_of_directories_and_links_and_the_other_way_round() {
     rkt.run_pod(args![&image]).success().stdout_is(want);
 }
 
+// APPC-161
 #[test]
 fn circles_and_what_is_not_there_are_refused_by_name() {
     let rkt = Rkt::new();
@@ -110,6 +115,7 @@ fn circles_and_what_is_not_there_are_refused_by_name() {
     assert!(end.stderr.contains("on it again") || end.stderr.contains("depends on itself"), "{end:?}");
 }
 
+// APPC-125, APPC-128
 #[test]
 fn a_dependency_by_id_is_that_very_image() {
     let rkt = Rkt::new();

@@ -64,6 +64,7 @@ fn a_file_system_in_memory_has_its_size_and_mode() {
     end.stderr_has("hide");
 }
 
+// APPC-296, APPC-297, APPC-298
 #[test]
 fn the_pods_own_kernel_settings_are_set_and_others_refused() {
     let rkt = Rkt::new();

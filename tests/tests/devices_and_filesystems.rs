@@ -7,6 +7,7 @@ fn shell(rkt: &Rkt, script: &str) -> rkt_tests::Outcome {
     rkt.run_pod(args![&image, "--", "-c", script])
 }
 
+// APPC-311
 #[test]
 fn the_devices_of_the_specification_are_there() {
     let rkt = Rkt::new();
@@ -44,6 +45,7 @@ fn no_device_of_the_host_is_there() {
     assert!(end.stdout.split_whitespace().all(|name| allowed.contains(&name)), "{end:?}");
 }
 
+// APPC-310, APPC-312, APPC-313
 #[test]
 fn api_file_systems_are_mounted() {
     let rkt = Rkt::new();
@@ -95,6 +97,7 @@ fn insecure_paths_leaves_kernel_settings_writable() {
     rkt.rkt(all).success().stdout_is("written\n");
 }
 
+// APPC-170, APPC-174, APPC-225
 #[test]
 fn apps_share_pid_ipc_uts_and_network_but_not_mounts() {
     let rkt = Rkt::new();
@@ -113,6 +116,7 @@ fn apps_share_pid_ipc_uts_and_network_but_not_mounts() {
     }
 }
 
+// APPC-237
 #[test]
 fn net_host_is_the_hosts_network_and_none_has_only_loopback() {
     let rkt = Rkt::new();
@@ -129,6 +133,7 @@ fn net_host_is_the_hosts_network_and_none_has_only_loopback() {
     assert!(!end.lines()[1..].iter().any(|line| line.starts_with(' ')), "only lo\n{end:?}");
 }
 
+// APPC-176
 #[test]
 fn a_read_only_root_is_read_only_and_volumes_are_not() {
     let rkt = Rkt::new();
@@ -151,6 +156,7 @@ fn mtab_is_there() {
     shell(&rkt, "readlink /etc/mtab").success().stdout_is("../proc/self/mounts\n");
 }
 
+// APPC-150
 #[test]
 fn changes_stay_in_the_pod() {
     let rkt = Rkt::new();

@@ -25,6 +25,8 @@ http {
 ";
 
 /// The way of the specification's tutorial: build, sign, serve with a page of discovery, trust by discovery, run by name.
+// APPC-067, APPC-350, APPC-352, APPC-353, APPC-365, APPC-368, APPC-369, APPC-371, APPC-372
+// APPC-375
 #[test]
 fn an_image_is_discovered_verified_and_run_by_its_name() {
     let rkt = Rkt::new();

@@ -207,6 +207,7 @@ fn case_08_wrong_lengths_are_never_stored() {
     }
 }
 
+// APPC-374
 #[test]
 fn case_10_servers_that_lie_end_in_one_line_and_leave_nothing() {
     let rkt = Rkt::new();
@@ -246,6 +247,7 @@ fn case_10_servers_that_lie_end_in_one_line_and_leave_nothing() {
     }
 }
 
+// APPC-351, APPC-364, APPC-374
 #[test]
 fn case_10_discovery_that_leads_in_circles_ends() {
     let rkt = Rkt::new();

@@ -128,6 +128,7 @@ fn refused(rkt: &Rkt, image: &Path, file: &Path, reason: &str) {
     assert_nothing_stored(rkt, reason);
 }
 
+// APPC-062, APPC-070
 #[test]
 fn what_gpg_encrypts_is_stored_as_it_was_before() {
     let rkt = Rkt::new();
@@ -159,6 +160,7 @@ fn what_gpg_encrypts_is_stored_as_it_was_before() {
     rkt.run_pod([plain.trim()]).success();
 }
 
+// APPC-050, APPC-068
 #[test]
 fn what_actool_encrypts_gpg_decrypts_and_rkt_runs() {
     let rkt = Rkt::new();
@@ -190,6 +192,7 @@ fn what_actool_encrypts_gpg_decrypts_and_rkt_runs() {
     end.exits(1).stderr_has("--passphrase-file");
 }
 
+// APPC-071
 #[test]
 fn a_passphrase_is_asked_for_twice_and_not_shown() {
     let rkt = Rkt::new();
@@ -216,6 +219,7 @@ fn a_passphrase_is_asked_for_twice_and_not_shown() {
     fetch(&rkt, &to, &passphrase(&rkt, "secret", SECRET)).success();
 }
 
+// APPC-064
 #[test]
 fn what_actool_signs_gpg_and_rkt_accept() {
     for (kind, secret) in [("ed25519", ""), ("rsa3072", "key's own"), ("nistp256", "key's own")] {
@@ -250,6 +254,7 @@ fn what_actool_signs_gpg_and_rkt_accept() {
     }
 }
 
+// APPC-066
 #[test]
 fn a_signature_counts_before_what_is_inside() {
     let rkt = Rkt::new();
@@ -272,6 +277,7 @@ fn a_signature_counts_before_what_is_inside() {
     fetch().success();
 }
 
+// APPC-070
 #[test]
 fn what_cannot_or_must_not_be_opened_is_refused() {
     let rkt = Rkt::new();
@@ -339,6 +345,7 @@ fn configure(rkt: &Rkt, name: &str, prefix: &str, file: &Path) {
     fs::write(keys.join(name), text).unwrap();
 }
 
+// APPC-071
 #[test]
 fn a_key_is_for_the_images_below_its_prefix() {
     let rkt = Rkt::new();

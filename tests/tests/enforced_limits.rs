@@ -28,6 +28,7 @@ fn hog(mebibytes: u32) -> String {
     format!("dd if=/dev/zero of=/dev/null bs={mebibytes}M count=1 && echo survived")
 }
 
+// APPC-274, APPC-275
 #[test]
 fn case_26_a_memory_hog_dies_at_its_limit_and_status_says_so() {
     let rkt = Rkt::new();
@@ -56,6 +57,7 @@ fn case_26_a_fork_bomb_stops_at_its_limit_and_another_app_lives() {
     end.stdout_has("other: still here").stdout_lacks("not reached");
 }
 
+// APPC-273, APPC-275
 #[test]
 fn a_processor_hog_gets_its_quota() {
     let rkt = Rkt::new();
@@ -70,6 +72,7 @@ fn a_processor_hog_gets_its_quota() {
     assert!(used > wall / 20 && used < wall * 3 / 10, "{used:?} of {wall:?}");
 }
 
+// APPC-272
 #[test]
 fn a_pods_bound_holds_over_the_sum_of_its_apps() {
     let rkt = Rkt::new();
@@ -88,6 +91,7 @@ fn a_pods_bound_holds_over_the_sum_of_its_apps() {
     end.stdout_has("first: kept").stdout_has("second: kept");
 }
 
+// APPC-275
 #[test]
 fn writes_to_block_devices_are_held_back() {
     let rkt = Rkt::new();

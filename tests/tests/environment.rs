@@ -4,6 +4,7 @@ use rkt_tests::{Rkt, args};
 
 const SHOW: &[&str] = &["/bin/env"];
 
+// APPC-241, APPC-244
 #[test]
 fn defaults_and_what_the_executor_says() {
     let rkt = Rkt::new();
@@ -34,6 +35,7 @@ fn nothing_of_the_callers_environment_gets_in() {
         .stdout_lacks("LD_PRELOAD");
 }
 
+// APPC-108
 #[test]
 fn the_more_special_setting_wins() {
     let rkt = Rkt::new();

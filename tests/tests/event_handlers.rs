@@ -13,6 +13,7 @@ fn handlers(pre_start: Option<&str>, post_stop: Option<&str>) -> Value {
     Value::Array(all)
 }
 
+// APPC-221, APPC-222
 #[test]
 fn they_run_around_the_app_as_root_in_its_root() {
     let rkt = Rkt::new();
@@ -34,6 +35,7 @@ fn the_apps_status_counts_not_the_handlers() {
     rkt.run_pod(args![&image]).exits(7).stdout_has("post");
 }
 
+// APPC-224
 #[test]
 fn a_pre_start_that_fails_keeps_the_app_from_starting() {
     let rkt = Rkt::new();
@@ -47,6 +49,7 @@ fn a_pre_start_that_fails_keeps_the_app_from_starting() {
         .stderr_has("pre-start");
 }
 
+// APPC-222, APPC-223
 #[test]
 fn post_stop_runs_when_the_pod_is_stopped() {
     let rkt = Rkt::new();

@@ -12,6 +12,7 @@ fn it_is_the_machines_name_or_what_the_user_says() {
     rkt.run_pod(args!["--hostname=web.example", &image]).success().stdout_is("web.example\nweb.example\n");
 }
 
+// APPC-314
 #[test]
 fn it_resolves_to_the_loopback_address() {
     let rkt = Rkt::new();

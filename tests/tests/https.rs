@@ -96,6 +96,7 @@ impl Drop for Https {
     }
 }
 
+// APPC-365
 #[test]
 fn case_10_certificates_are_checked_against_authorities_that_the_environment_names() {
     let rkt = Rkt::new();
@@ -130,6 +131,7 @@ fn case_10_certificates_are_checked_against_authorities_that_the_environment_nam
     }
 }
 
+// APPC-370
 #[test]
 fn requests_to_s3_are_signed_and_nobody_else_sees_the_signature() {
     let rkt = Rkt::new();

@@ -169,6 +169,7 @@ fn everything(rkt: &Rkt) -> PathBuf {
     layout
 }
 
+// APPC-058, APPC-063, APPC-073
 #[test]
 fn render_and_extract_give_back_all_that_went_in() {
     let rkt = Rkt::new();

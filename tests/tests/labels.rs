@@ -12,6 +12,7 @@ fn with(rkt: &Rkt, name: &str, isolator: &str, value: &serde_json::Value) -> Pat
     rkt.image(name, |image| image.sh(look).with("isolators", isolators))
 }
 
+// APPC-270, APPC-292, APPC-293
 #[test]
 fn an_apparmor_profile_confines_the_app_or_keeps_it_from_starting() {
     let rkt = Rkt::new();
@@ -30,6 +31,7 @@ fn an_apparmor_profile_confines_the_app_or_keeps_it_from_starting() {
     }
 }
 
+// APPC-270, APPC-292
 #[test]
 fn a_selinux_context_is_named_where_there_is_no_selinux() {
     let rkt = Rkt::new();

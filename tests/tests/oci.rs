@@ -48,6 +48,7 @@ fn both(rkt: &Rkt, image: &str, want: &str) {
     rkt.run_pod(args!["--no-overlay", image]).success().stdout_is(want);
 }
 
+// APPC-164
 #[test]
 fn layers_are_stacked_and_deletions_delete() {
     let rkt = Rkt::new();

@@ -46,6 +46,7 @@ fn lines_of_several_apps_carry_their_names() {
     assert_eq!(end.stderr, "a: err\n");
 }
 
+// APPC-239
 #[test]
 fn rkt_logs_shows_what_apps_printed() {
     let rkt = Rkt::new();
@@ -84,6 +85,7 @@ fn rkt_logs_follows_until_the_pod_ends() {
     pod.wait().success();
 }
 
+// APPC-239
 #[test]
 fn files_are_in_the_cri_log_format_where_there_is_no_journal() {
     let rkt = Rkt::new();
@@ -103,6 +105,7 @@ fn files_are_in_the_cri_log_format_where_there_is_no_journal() {
     assert!(lines.iter().all(|fields| fields[0].contains('T') && fields[0].len() >= 20), "{log}");
 }
 
+// APPC-239
 #[test]
 fn the_journal_finds_lines_by_pod_and_app() {
     let rkt = Rkt::new();

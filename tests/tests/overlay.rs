@@ -14,6 +14,7 @@ fn by_default_the_stored_tree_is_the_lower_layer() {
     assert_eq!(fs::read_to_string(dir.join("overlay/overlay/upper/new")).unwrap(), "x\n");
 }
 
+// APPC-058, APPC-164
 #[test]
 fn no_overlay_copies_the_tree_with_all_that_belongs_to_it() {
     let rkt = Rkt::new();

@@ -17,6 +17,7 @@ fn manifest(rkt: &Rkt, apps: &Value, volumes: &Value) -> String {
     format!("--pod-manifest={}", file.display())
 }
 
+// APPC-175, APPC-176
 #[test]
 fn it_says_everything_about_the_pod() {
     let rkt = Rkt::new();
@@ -53,6 +54,7 @@ fn flags_that_contradict_it_are_refused() {
     }
 }
 
+// APPC-171, APPC-173
 #[test]
 fn one_without_apps_or_with_an_unknown_image_is_refused() {
     let rkt = Rkt::new();

@@ -20,6 +20,7 @@ fn show(unit: &str, property: &str) -> String {
     run(command.args(["show", "--value", "--property", property, unit])).success().stdout.trim().to_owned()
 }
 
+// APPC-124, APPC-273, APPC-274
 #[test]
 fn limits_are_properties_that_systemctl_shows() {
     let rkt = Rkt::new();
@@ -63,6 +64,7 @@ fn limits_are_properties_that_systemctl_shows() {
     pod.wait();
 }
 
+// APPC-024, APPC-025, APPC-270, APPC-271
 #[test]
 fn what_cannot_be_enforced_is_named_and_refused_where_all_is_wanted() {
     let rkt = Rkt::new();
@@ -92,6 +94,7 @@ fn what_cannot_be_enforced_is_named_and_refused_where_all_is_wanted() {
     assert!(!end.stderr.contains("warning"), "{end:?}");
 }
 
+// APPC-031
 #[test]
 fn amounts_that_are_none_are_refused_before_anything_is_started() {
     let rkt = Rkt::new();

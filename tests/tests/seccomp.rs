@@ -16,6 +16,7 @@ fn shell(rkt: &Rkt, script: &str, options: &[&str]) -> Outcome {
     rkt.run_pod(arguments)
 }
 
+// APPC-280, APPC-282
 #[test]
 fn calls_are_removed_with_an_error_or_kill() {
     let rkt = Rkt::new();
@@ -30,6 +31,7 @@ fn calls_are_removed_with_an_error_or_kill() {
     shell(&rkt, "exec mkdir /made", &["--seccomp=mode=remove,mkdir,mkdirat"]).exits(KILLED);
 }
 
+// APPC-281, APPC-285
 #[test]
 fn only_what_is_retained_can_be_called() {
     let rkt = Rkt::new();
@@ -52,6 +54,7 @@ fn only_what_is_retained_can_be_called() {
     shell(&rkt, script, &[usual]).success().stdout_is("made\nended\n");
 }
 
+// APPC-124, APPC-286
 #[test]
 fn the_images_isolator_counts_and_the_command_line_replaces_it() {
     let rkt = Rkt::new();

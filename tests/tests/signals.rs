@@ -28,6 +28,7 @@ fn assert_exited(rkt: &Rkt, uuid: &str) {
     wait_until("the pod's end", || rkt.rkt(["status", uuid]).value("state") == Some("exited"));
 }
 
+// APPC-223
 #[test]
 fn sigterm_and_sigint_stop_the_apps_in_order() {
     for signal in [Signal::TERM, Signal::INT] {

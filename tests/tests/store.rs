@@ -4,6 +4,7 @@ use std::{fs, process::Command};
 
 use rkt_tests::{Rkt, args, run};
 
+// APPC-062
 #[test]
 fn fetch_prints_the_id_which_is_the_hash_of_the_tar() {
     let rkt = Rkt::new();
@@ -18,6 +19,7 @@ fn fetch_prints_the_id_which_is_the_hash_of_the_tar() {
     assert!(full.starts_with(&format!("sha512-{}", &sum[..64])), "{full}");
 }
 
+// APPC-050, APPC-059, APPC-060
 #[test]
 fn every_compression_gives_the_same_image() {
     let rkt = Rkt::new();
@@ -128,6 +130,7 @@ fn image_cat_manifest_and_rm() {
     rkt.run_pod(["test.invalid/gone"]).exits(254);
 }
 
+// APPC-372
 #[test]
 fn an_unsigned_file_needs_the_users_word() {
     let rkt = Rkt::new();

@@ -19,6 +19,7 @@ fn fetch(rkt: &Rkt, image: &Path) -> Outcome {
     rkt.rkt(args!["--insecure-options=none", "fetch", image])
 }
 
+// APPC-064, APPC-067
 #[test]
 fn a_signed_file_is_verified_and_runs() {
     for kind in ["ed25519", "rsa3072", "nistp256"] {
@@ -35,6 +36,7 @@ fn a_signed_file_is_verified_and_runs() {
     }
 }
 
+// APPC-067
 #[test]
 fn a_key_is_for_its_prefix_and_what_is_below() {
     let rkt = Rkt::new();
@@ -68,6 +70,7 @@ fn a_root_key_is_for_all_and_an_empty_file_masks_it() {
     fetch(&rkt, &other).exits(254).stderr_has("not trusted");
 }
 
+// APPC-066
 #[test]
 fn case_09_what_is_not_signed_well_is_refused_before_it_is_unpacked() {
     let rkt = Rkt::new();

@@ -3,6 +3,7 @@
 use rkt_tests::{Rkt, args};
 use serde_json::json;
 
+// APPC-109
 #[test]
 fn names_numbers_and_files_owners_of_image_and_command_line() {
     let rkt = Rkt::new();
@@ -26,6 +27,7 @@ fn names_numbers_and_files_owners_of_image_and_command_line() {
     }
 }
 
+// APPC-111
 #[test]
 fn supplementary_groups_are_those_asked_for_and_no_others() {
     let rkt = Rkt::new();
@@ -42,6 +44,7 @@ fn supplementary_groups_are_those_asked_for_and_no_others() {
     assert!(groups(&end).contains(&1234), "{end:?}");
 }
 
+// APPC-110
 #[test]
 fn an_unknown_user_or_group_is_one_clear_line() {
     let rkt = Rkt::new();

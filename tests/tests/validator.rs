@@ -35,6 +35,9 @@ fn sidekick(rkt: &Rkt) -> PathBuf {
     })
 }
 
+// APPC-171, APPC-180, APPC-221, APPC-222, APPC-226, APPC-237, APPC-241, APPC-242, APPC-245
+// APPC-288, APPC-310, APPC-311, APPC-312, APPC-313, APPC-314, APPC-391, APPC-392, APPC-393
+// APPC-395, APPC-396, APPC-398
 #[test]
 fn a_main_app_and_a_sidekick_find_what_the_specification_promises() {
     let rkt = Rkt::new();
@@ -56,6 +59,7 @@ fn a_main_app_and_a_sidekick_find_what_the_specification_promises() {
     }
 }
 
+// APPC-397
 #[test]
 fn the_validator_finds_fault() {
     let rkt = Rkt::new();
@@ -72,4 +76,5 @@ fn the_validator_finds_fault() {
     end.stderr_has("the working directory is \"/bin\"")
         .stderr_has("/proc/sys is writable")
         .stderr_has("/db/main");
+    rkt.run_pod(args![&image, "--exec=/validator", "--", "nonsense"]).exits(64).stderr_has("main, sidekick");
 }

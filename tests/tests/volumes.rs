@@ -5,6 +5,7 @@ use std::fs;
 use rkt_tests::{Rkt, args};
 use serde_json::json;
 
+// APPC-179, APPC-226
 #[test]
 fn a_host_directory_is_read_and_written() {
     let rkt = Rkt::new();
@@ -17,6 +18,7 @@ fn a_host_directory_is_read_and_written() {
     assert_eq!(fs::read_to_string(rkt.files().join("out")).unwrap(), "from the app\n");
 }
 
+// APPC-118, APPC-180, APPC-186
 #[test]
 fn read_only_comes_from_the_volume_or_the_mount_point() {
     let rkt = Rkt::new();
@@ -32,6 +34,7 @@ fn read_only_comes_from_the_volume_or_the_mount_point() {
     rkt.run_pod(args![volume(""), &point]).success().stdout_is("refused\n");
 }
 
+// APPC-184, APPC-187, APPC-226
 #[test]
 fn an_empty_volume_is_shared_by_apps_and_gone_with_the_pod() {
     let rkt = Rkt::new();
@@ -57,6 +60,7 @@ fn an_empty_volume_is_shared_by_apps_and_gone_with_the_pod() {
     .stdout_has("writer: 770 1000 1001\n");
 }
 
+// APPC-171
 #[test]
 fn an_images_mount_point_without_a_volume_gets_an_empty_one() {
     let rkt = Rkt::new();
@@ -68,6 +72,7 @@ fn an_images_mount_point_without_a_volume_gets_an_empty_one() {
     rkt.run_pod(args![&image]).success().stdout_is("written\n").stderr_has("data");
 }
 
+// APPC-236
 #[test]
 fn a_file_is_mounted_on_a_file() {
     let rkt = Rkt::new();
@@ -79,6 +84,7 @@ fn a_file_is_mounted_on_a_file() {
         .stdout_is("key = value\n");
 }
 
+// APPC-181, APPC-232
 #[test]
 fn a_missing_source_and_a_dangling_mount_are_refused() {
     let rkt = Rkt::new();
@@ -116,6 +122,7 @@ fn case_16_a_target_that_is_a_link_stays_inside() {
     }
 }
 
+// APPC-234
 #[test]
 fn case_17_a_source_with_dots_or_through_a_link_is_refused() {
     let rkt = Rkt::new();

@@ -3,6 +3,7 @@
 use rkt_tests::{Rkt, args};
 use serde_json::json;
 
+// APPC-108, APPC-114, APPC-245
 #[test]
 fn it_is_the_images_or_the_command_lines() {
     let rkt = Rkt::new();
@@ -15,6 +16,7 @@ fn it_is_the_images_or_the_command_lines() {
     rkt.run_pod(args![&plain]).success().stdout_is("/\n");
 }
 
+// APPC-106
 #[test]
 fn a_relative_command_is_found_from_it() {
     let rkt = Rkt::new();
@@ -27,6 +29,7 @@ fn a_relative_command_is_found_from_it() {
     rkt.run_pod(args![&image]).success().stdout_is("from here\n");
 }
 
+// APPC-115
 #[test]
 fn one_that_is_missing_is_one_clear_line() {
     let rkt = Rkt::new();

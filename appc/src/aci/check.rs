@@ -178,6 +178,7 @@ mod tests {
         }
     }
 
+    // APPC-054, APPC-055
     #[test]
     fn names_are_cleaned_or_refused() {
         let limits = Limits::default();
@@ -205,6 +206,7 @@ mod tests {
         }
     }
 
+    // APPC-051, APPC-052, APPC-053, APPC-054, APPC-056, APPC-057
     #[test]
     fn entries_follow_the_rules() {
         use EntryKind::{Directory, Fifo, HardLink, Regular, Symlink};

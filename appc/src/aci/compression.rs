@@ -224,6 +224,7 @@ impl<W: Write> Write for Encoder<W> {
 mod tests {
     use super::*;
 
+    // APPC-060
     #[test]
     fn kinds_are_found_by_content() {
         let mut tar = vec![0; 512];

@@ -248,6 +248,7 @@ mod tests {
         writer.finish().unwrap()
     }
 
+    // APPC-057, APPC-059, APPC-062
     #[test]
     fn what_is_written_is_read_back_whatever_the_compression() {
         use Compression::{Bzip2, Gzip, None, Xz, Zstd};
@@ -289,6 +290,7 @@ mod tests {
         }
     }
 
+    // APPC-061
     #[test]
     fn case_07_limits_are_clear_errors() {
         let (_, bytes) = archive(Compression::Gzip);

@@ -100,6 +100,7 @@ mod tests {
         MetaTag { kind, prefix: prefix.to_owned(), rest: rest.to_owned() }
     }
 
+    // APPC-350, APPC-363
     #[test]
     fn tags_are_found_as_the_reference_finds_them() {
         use MetaKind::{Images, PublicKeys};
@@ -121,6 +122,7 @@ mod tests {
         assert_eq!(meta_tags(page.as_bytes()), want);
     }
 
+    // APPC-374
     #[test]
     fn case_10_broken_and_huge_pages_end() {
         let mut huge = vec![b'<'; 9 << 20];

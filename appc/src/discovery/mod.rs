@@ -31,9 +31,15 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The places of a name, from itself up to its host.
+/// The places of a name, from itself up to its host. A name whose parts would lead elsewhere in a URL has none.
 pub fn places(name: &str) -> impl Iterator<Item = Place<'_>> {
-    std::iter::successors(Some(name), |name| name.rsplit_once('/').map(|(parent, _)| parent)).map(Place)
+    let name = Some(name).filter(|name| is_path(name));
+    std::iter::successors(name, |name| name.rsplit_once('/').map(|(parent, _)| parent)).map(Place)
+}
+
+/// Whether each part of a name is a part of a path, too.
+fn is_path(name: &str) -> bool {
+    !name.split('/').any(|part| matches!(part, "" | "." | ".."))
 }
 
 /// Where an image and its signature are.
@@ -68,6 +74,9 @@ pub struct NotFound<E> {
 impl<E: fmt::Display> fmt::Display for NotFound<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "discovery failed: no {} of {:?}", self.what, self.name)?;
+        if !is_path(&self.name) {
+            write!(f, ": a name with empty parts, \".\" or \"..\" is looked for nowhere")?;
+        }
         for (index, (place, error)) in self.failures.iter().enumerate() {
             write!(f, "{} {place}: {error}", if index == 0 { ":" } else { ";" })?;
         }
@@ -94,6 +103,9 @@ pub fn images<E>(
 /// Where the image of a name is on a host that has no pages for discovery: at its own name (simple discovery of the
 /// specification up to 0.7.4). It names no keys. `None` where the name lacks a label of that place.
 pub fn simple(name: &ImageName, scheme: &str) -> Option<Endpoint> {
+    if !is_path(name.name.as_str()) {
+        return None;
+    }
     endpoint(&format!("{scheme}://{{name}}-{{version}}-{{os}}-{{arch}}.{{ext}}"), name)
 }
 
@@ -160,6 +172,7 @@ mod tests {
     const KEYS: &str =
         r#"<meta name="ac-discovery-pubkeys" content="example.com https://example.com/keys.gpg">"#;
 
+    // APPC-350, APPC-357, APPC-367
     #[test]
     fn places_go_up_to_the_host() {
         let all: Vec<&str> = places("example.com/a/b").map(Place::as_str).collect();
@@ -169,6 +182,7 @@ mod tests {
         assert_eq!(places("host").next().unwrap().url("https", None), "https://host?ac-discovery=1");
     }
 
+    // APPC-351, APPC-352, APPC-357, APPC-358, APPC-360
     #[test]
     fn images_and_keys_are_found_by_walks_of_their_own() {
         let pages: Pages =
@@ -182,6 +196,7 @@ mod tests {
         assert_eq!(keys.failures.len(), 1, "the page without keys was fetched well");
     }
 
+    // APPC-361
     #[test]
     fn templates_of_other_schemes_and_with_labels_are_results() {
         let pages: Pages = &[("https://example.com/a?ac-discovery=1", IMAGE)];
@@ -190,6 +205,7 @@ mod tests {
         assert_eq!(all, ["https://s.example.com/example.com/a-2.aci", "hdfs://s/example.com/a-2-linux.aci"]);
     }
 
+    // APPC-375
     #[test]
     fn the_simple_place_of_a_name_is_made_of_its_labels() {
         let at =
@@ -201,6 +217,21 @@ mod tests {
         assert_eq!(at("example.com/a:1.0,os=linux"), None);
     }
 
+    // APPC-003
+    #[test]
+    fn names_that_lead_elsewhere_are_looked_for_nowhere() {
+        let mut asked =
+            |place: Place<'_>| -> Result<Vec<u8>, String> { panic!("asked for {}", place.as_str()) };
+        for name in ["example.com/a/../../b", "example.com//a", "example.com/./a", "a/../b"] {
+            let name: ImageName = format!("{name}:1,os=linux,arch=amd64").parse().unwrap();
+            let error = images(&name, &mut asked).unwrap_err().to_string();
+            assert!(error.ends_with("is looked for nowhere"), "{error}");
+            assert!(keys(name.name.as_str(), &mut asked).is_err());
+            assert_eq!(simple(&name, "https"), None);
+        }
+    }
+
+    // APPC-373
     #[test]
     fn what_is_nowhere_is_an_error_that_lists_the_places() {
         let pages: Pages = &[("https://example.com?ac-discovery=1", "<p>nothing</p>")];

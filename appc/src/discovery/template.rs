@@ -41,6 +41,7 @@ pub fn render(template: &str, name: &ImageName, extension: &str) -> Option<Rende
 mod tests {
     use super::*;
 
+    // APPC-353, APPC-356
     #[test]
     fn variables_are_replaced_once_and_literally() {
         let table = [
@@ -58,6 +59,7 @@ mod tests {
         }
     }
 
+    // APPC-353
     #[test]
     fn unknown_variables_discard_the_template() {
         let name: ImageName = "example.com/a:1.0".parse().unwrap();
@@ -66,6 +68,7 @@ mod tests {
         }
     }
 
+    // APPC-354
     #[test]
     fn a_missing_version_is_the_latest() {
         for name in ["example.com/a", "example.com/a:"] {

@@ -42,6 +42,7 @@ mod tests {
         Isolator::new(name, value).unwrap()
     }
 
+    // APPC-029, APPC-276, APPC-277, APPC-279, APPC-287, APPC-291, APPC-295, APPC-296, APPC-299
     #[test]
     fn values_are_read_by_name() {
         let cases: [(&str, Value, bool); 26] = [
@@ -85,6 +86,7 @@ mod tests {
         }
     }
 
+    // APPC-024
     #[test]
     fn unknown_ones_are_kept() {
         let unknown = isolator("example.com/x", json!({"b": 1, "a": [2]}));
@@ -92,6 +94,7 @@ mod tests {
         assert_eq!(unknown.write().to_string(), r#"{"name":"example.com/x","value":{"b":1,"a":[2]}}"#);
     }
 
+    // APPC-026, APPC-279, APPC-290
     #[test]
     fn some_exclude_others() {
         let shares = || isolator("os/linux/cpu-shares", json!(2));

@@ -77,6 +77,7 @@ impl Passphrase {
 mod tests {
     use super::*;
 
+    // APPC-071
     #[test]
     fn the_first_line_of_a_file_that_nobody_else_reads() {
         let directory = tempfile::tempdir().unwrap();

@@ -67,6 +67,7 @@ fn open(message: &[u8], word: &str) -> Result<Vec<u8>, OpenPgpError> {
     read.map_err(|error| OpenPgpError::of(&error).cloned().unwrap_or_else(|| panic!("{error:?}")))
 }
 
+// APPC-068
 #[test]
 fn what_is_encrypted_is_decrypted() {
     let mut message = Vec::new();
@@ -77,6 +78,7 @@ fn what_is_encrypted_is_decrypted() {
     assert!(!message.windows(64).any(|part| part == start));
 }
 
+// APPC-068
 #[test]
 fn all_ciphers_modes_and_compressions() {
     use SymmetricKeyAlgorithm::{AES128, AES192, AES256};
@@ -138,6 +140,7 @@ fn every_change_is_found() {
     }
 }
 
+// APPC-070
 #[test]
 fn what_is_not_to_be_opened_is_refused_by_name() {
     for (cipher, name) in [

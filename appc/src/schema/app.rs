@@ -1,6 +1,6 @@
 //! The `app` object: how an image is executed.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
 
 use serde_json::Value;
 
@@ -244,6 +244,12 @@ fn read_mount_points(node: &Node<'_>) -> Result<Vec<MountPoint>, SchemaError> {
         })
     })?;
     check_unique(points.iter().map(|point| &point.name), "mount point").map_err(|rule| node.error(rule))?;
+    for (index, point) in points.iter().enumerate() {
+        // Paths compare by their parts: `/a//b/` is `/a/b`.
+        if points[..index].iter().any(|earlier| Path::new(&earlier.path) == Path::new(&point.path)) {
+            return Err(node.error(format_args!("duplicate path of mount points {:?}", point.path)));
+        }
+    }
     Ok(points)
 }
 

@@ -137,6 +137,7 @@ mod tests {
 
     const SMALL: &str = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/a"}"#;
 
+    // APPC-019, APPC-036
     #[test]
     fn a_manifest_survives_reading_and_writing() {
         let full = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/a","labels":[{"name":"version","value":"1"},{"name":"os","value":"linux"}],"app":{"exec":["/bin/a","\u003c"],"eventHandlers":[{"name":"pre-start","exec":["/b"]}],"user":"0","group":"0","supplementaryGIDs":[1,2],"workingDirectory":"/w","environment":[{"name":"A","value":"b"}],"mountPoints":[{"name":"data","path":"/data","readOnly":true}],"ports":[{"name":"http","protocol":"tcp","port":80,"count":1,"socketActivated":false}],"isolators":[{"name":"resource/memory","value":{"limit":"1G"}}],"userAnnotations":{"a":"b"},"userLabels":{"c":"d"}},"annotations":[{"name":"authors","value":"x"}],"dependencies":[{"imageName":"example.com/b","imageID":"sha512-ab","labels":[{"name":"version","value":"2"}],"size":7}],"pathWhitelist":["/a"]}"#;
@@ -148,12 +149,15 @@ mod tests {
         }
     }
 
+    // APPC-033, APPC-034
     #[test]
     fn names_of_members_match_whatever_their_case_and_unknown_ones_are_ignored() {
         let text = r#"{"ACKIND":"ImageManifest","AcVersion":"0.8.11","NAME":"a","x":{"y":[1]},"app":null,"labels":null}"#;
         assert_eq!(ImageManifest::from_slice(text.as_bytes()).unwrap().name.as_str(), "a");
     }
 
+    // APPC-007, APPC-008, APPC-035, APPC-100, APPC-101, APPC-104, APPC-112, APPC-114, APPC-117
+    // APPC-120
     #[test]
     fn errors_name_the_place_and_the_rule() {
         let app = |app: &str| SMALL.replace("}", &format!(r#","app":{app}}}"#));
@@ -196,6 +200,7 @@ mod tests {
         }
     }
 
+    // APPC-041
     #[test]
     fn hostile_documents_are_refused() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));

@@ -246,6 +246,7 @@ impl ExposedPort {
 mod tests {
     use super::*;
 
+    // APPC-036
     #[test]
     fn a_manifest_survives_reading_and_writing() {
         let empty = r#"{"acVersion":"0.8.11","acKind":"PodManifest","apps":null,"volumes":null,"isolators":null,"annotations":null,"ports":null}"#;
@@ -256,6 +257,7 @@ mod tests {
         }
     }
 
+    // APPC-173, APPC-182, APPC-192
     #[test]
     fn rules_are_checked_with_their_place() {
         let pod = |members: &str| format!(r#"{{"acVersion":"0.8.11","acKind":"PodManifest",{members}}}"#);

@@ -179,6 +179,7 @@ mod tests {
     use super::*;
     use crate::schema::{MountPoint, Port};
 
+    // APPC-196, APPC-199
     #[test]
     fn volumes_are_read_and_printed() {
         for text in [
@@ -191,6 +192,7 @@ mod tests {
         }
     }
 
+    // APPC-183, APPC-184, APPC-188, APPC-197
     #[test]
     fn malformed_volumes_are_refused() {
         for text in [
@@ -213,6 +215,7 @@ mod tests {
         }
     }
 
+    // APPC-119, APPC-120, APPC-201
     #[test]
     fn mount_points_and_ports_are_read_and_printed() {
         for text in ["db,path=/var/db", "db,path=/var/db,readOnly=true"] {

@@ -83,6 +83,7 @@ fn check(name: &str, value: &str) -> Result<(), TypeError> {
 mod tests {
     use super::*;
 
+    // APPC-013, APPC-014
     #[test]
     fn annotations_with_rules_are_checked() {
         let one = |name: &str, value: &str| {

@@ -73,6 +73,7 @@ impl fmt::Display for ImageId {
 mod tests {
     use super::*;
 
+    // APPC-011
     #[test]
     fn ids_are_sha512_and_may_be_abbreviated() {
         for text in ["sha512-abc", "sha512-zz", "sha512-..."] {
@@ -83,6 +84,7 @@ mod tests {
         }
     }
 
+    // APPC-012
     #[test]
     fn a_whole_id_has_its_abbreviations() {
         let id = ImageId::from_digest(&[0xab; 64]);

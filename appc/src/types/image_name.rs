@@ -54,6 +54,7 @@ impl fmt::Display for ImageName {
 mod tests {
     use super::*;
 
+    // APPC-200
     #[test]
     fn names_carry_a_version_and_labels() {
         for (text, want) in [
@@ -69,6 +70,7 @@ mod tests {
         }
     }
 
+    // APPC-015, APPC-197, APPC-200, APPC-355
     #[test]
     fn malformed_names_are_refused() {
         for text in [

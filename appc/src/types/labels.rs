@@ -94,6 +94,7 @@ mod tests {
         )
     }
 
+    // APPC-015, APPC-016, APPC-103
     #[test]
     fn labels_are_unique_and_name_a_known_platform() {
         for good in [&[][..], &[("version", "")], &[("os", "linux"), ("arch", "amd64")], &[("arch", "any")]] {
@@ -110,6 +111,7 @@ mod tests {
         }
     }
 
+    // APPC-371
     #[test]
     fn wanted_labels_are_a_subset() {
         let have = labels(&[("version", "1"), ("os", "linux")]).unwrap();

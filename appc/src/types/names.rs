@@ -96,6 +96,7 @@ fn is_allowed(c: char, separators: &str) -> bool {
 mod tests {
     use super::*;
 
+    // APPC-001, APPC-002
     #[test]
     fn identifiers_follow_their_grammar() {
         let valid =
@@ -110,6 +111,7 @@ mod tests {
         assert!("a-b".parse::<AcIdentifier>().unwrap().is_strict());
     }
 
+    // APPC-005
     #[test]
     fn names_follow_their_grammar() {
         for text in ["a", "reduce-worker", "a--b", "0"] {
@@ -120,6 +122,7 @@ mod tests {
         }
     }
 
+    // APPC-004, APPC-006
     #[test]
     fn sanitizers_make_valid_names() {
         let identifiers = [

@@ -98,6 +98,7 @@ mod tests {
         assert!(check_os_arch(os, Some(arch)).is_ok());
     }
 
+    // APPC-018
     #[test]
     fn names_translate_both_ways() {
         for row in &GO[..13] {

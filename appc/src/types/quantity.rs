@@ -157,6 +157,7 @@ mod tests {
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
+    // APPC-027, APPC-028, APPC-029, APPC-030, APPC-031
     #[test]
     fn amounts_are_exact() {
         for (text, units) in [
@@ -185,6 +186,7 @@ mod tests {
         assert_eq!(quantity("100E").units(), None);
     }
 
+    // APPC-032
     #[test]
     fn printing_is_canonical() {
         for (text, want) in [
@@ -203,6 +205,7 @@ mod tests {
         }
     }
 
+    // APPC-027
     #[test]
     fn other_text_is_refused() {
         let huge = "9".repeat(40);

@@ -59,6 +59,7 @@ fn numbers<const N: usize>(text: &str, separator: char, widths: [usize; N]) -> O
 mod tests {
     use super::*;
 
+    // APPC-013
     #[test]
     fn only_rfc_3339_is_a_timestamp() {
         for good in ["2024-02-29T23:59:59Z", "2006-01-02T15:04:05+07:00", "2006-01-02T15:04:05.123456-00:30"]

@@ -18,6 +18,7 @@ pub fn check_url(text: &str) -> Result<(), TypeError> {
 mod tests {
     use super::*;
 
+    // APPC-014
     #[test]
     fn only_the_web_has_urls() {
         for good in ["http://example.com", "HTTPS://example.com/a?b#c", "http:"] {

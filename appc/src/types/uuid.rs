@@ -35,6 +35,7 @@ impl fmt::Display for Uuid {
 mod tests {
     use super::*;
 
+    // APPC-040
     #[test]
     fn uuids_are_read_leniently_and_printed_one_way() {
         let want = "6733c088-a507-4694-aabf-edbe4fc5266f";

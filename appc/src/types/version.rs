@@ -97,6 +97,7 @@ fn compare_pre_releases(a: &str, b: &str) -> Ordering {
 mod tests {
     use super::*;
 
+    // APPC-008, APPC-009
     #[test]
     fn versions_are_read_leniently_and_printed_normally() {
         for (text, want) in [

@@ -34,6 +34,7 @@ proptest! {
         prop_assert_eq!(&PodManifest::from_slice(&pretty).unwrap(), &manifest);
     }
 
+    // APPC-024
     #[test]
     fn isolators_keep_their_values(isolator in strategies::isolator()) {
         let again = Isolator::new(isolator.name.as_str(), isolator.raw().clone()).unwrap();
@@ -71,6 +72,7 @@ proptest! {
         survives_or_is_named(&document, &member);
     }
 
+    // APPC-041
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(ImageManifest::from_slice(&bytes).is_err());

@@ -1,5 +1,7 @@
 //! Values of every type.
 
+use std::path::Path;
+
 use appc::{
     isolator::Isolator,
     schema::{
@@ -208,12 +210,23 @@ fn app() -> impl Strategy<Value = App> {
         supplementary_gids: process.0,
         working_directory: process.1,
         environment: process.2.into_iter().map(|(name, value)| EnvironmentVariable { name, value }).collect(),
-        mount_points: outside.0.into_iter().map(|(name, point)| MountPoint { name, ..point }).collect(),
+        mount_points: unlike(outside.0.into_iter().map(|(name, point)| MountPoint { name, ..point })),
         ports: outside.1.into_iter().map(|(name, port)| Port { name, ..port }).collect(),
         isolators: outside.2,
         user_annotations: outside.3,
         user_labels: outside.4,
     })
+}
+
+/// Mount points are at different places.
+fn unlike(points: impl Iterator<Item = MountPoint>) -> Vec<MountPoint> {
+    let mut kept: Vec<MountPoint> = Vec::new();
+    for point in points {
+        if !kept.iter().any(|earlier| Path::new(&earlier.path) == Path::new(&point.path)) {
+            kept.push(point);
+        }
+    }
+    kept
 }
 
 /// A command starts with a program.

@@ -61,6 +61,7 @@ proptest! {
     #[test]
     fn versions(value in strategies::version()) { survives(&value); }
 
+    // APPC-199
     #[test]
     fn volumes(value in strategies::volume()) { survives(&value); }
 
@@ -70,17 +71,20 @@ proptest! {
     #[test]
     fn ports(value in strategies::port()) { survives(&value); }
 
+    // APPC-040
     #[test]
     fn uuids(number in 1..=u128::MAX) {
         let value: Uuid = format!("{number:032x}").parse().unwrap();
         survives(&value);
     }
 
+    // APPC-027
     #[test]
     fn quantities(text in "-?[0-9]{1,9}(\\.[0-9]{1,9})?(n|u|m|k|M|G|T|Ki|Mi|Gi|Ti|e[0-9]|E-[0-9])?") {
         survives(&text.parse::<Quantity>().unwrap());
     }
 
+    // APPC-041
     #[test]
     fn whatever_is_read_survives(text in likely()) {
         survives_if_read::<AcName>(&text);
@@ -95,6 +99,7 @@ proptest! {
         survives_if_read::<Port>(&text);
     }
 
+    // APPC-004, APPC-006
     #[test]
     fn sanitized_names_are_names(text in any::<String>()) {
         if let Ok(name) = AcName::sanitize(&text) {

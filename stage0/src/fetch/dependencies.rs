@@ -105,10 +105,15 @@ impl Fetcher<'_> {
     fn dependency(&self, image: &str, dependency: &Dependency, way: &[ImageId]) -> Result<()> {
         let name = ImageName { name: dependency.image_name.clone(), labels: dependency.labels.clone() };
         let needed = || format!("image {image} depends on {name}");
+        // Where the manifest says how large it is, no server makes it larger.
+        let client = match dependency.size {
+            0 => self.client(),
+            size => self.client().at_most(size),
+        };
         let found = match self.store.dependency(dependency).with_context(needed)? {
             // An ID says exactly which; a name may have a newer image.
             Some(found) if dependency.image_id.is_some() || self.policy != PullPolicy::Update => found,
-            known => match (self.name(&name, None), known) {
+            known => match (self.name(&name, None, client), known) {
                 (Ok(found), _) => found,
                 // What is there will do where no other is to be had.
                 (Err(error), Some(known)) => {

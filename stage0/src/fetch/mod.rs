@@ -60,8 +60,8 @@ impl Fetcher<'_> {
         let image = match reference {
             Reference::Id(id) => self.store.by_id(id)?,
             Reference::File(path) => self.file(path, signature)?,
-            Reference::Url(url) => self.url(url, &signature_beside(url), signature, None)?,
-            Reference::Name(name) => self.name(name, signature)?,
+            Reference::Url(url) => self.url(url, &signature_beside(url), signature, None, self.client())?,
+            Reference::Name(name) => self.name(name, signature, self.client())?,
             Reference::Other(place) => self.other(place, signature)?,
         };
         self.dependencies(&image, &[])?;
@@ -135,14 +135,16 @@ impl Fetcher<'_> {
         asc: &str,
         signature: Option<&Path>,
         name: Option<&ImageName>,
+        client: Client<'_>,
     ) -> Result<ImageRecord> {
         let signature = signature.map_or(SignatureFrom::Url(asc, self.client()), SignatureFrom::File);
         let verification = self.verification(signature, name);
         let keys = self.keys(name);
-        Ok(self.store.import_url(url, self.client(), self.policy, verification, keys, self.progress)?)
+        Ok(self.store.import_url(url, client, self.policy, verification, keys, self.progress)?)
     }
 
-    fn name(&self, name: &ImageName, signature: Option<&Path>) -> Result<ImageRecord> {
+    /// The image of a name, which `client` gets.
+    fn name(&self, name: &ImageName, signature: Option<&Path>, client: Client<'_>) -> Result<ImageRecord> {
         if self.policy != PullPolicy::Update {
             match self.store.by_name(name)? {
                 Some(image) => return Ok(image),
@@ -162,9 +164,9 @@ impl Fetcher<'_> {
         match discovery::images(&name, &mut |place| self.client().page(place, schemes)) {
             Ok(found) => {
                 let endpoint = found.found.first().context("discovery found nothing")?;
-                self.url(&endpoint.aci, &endpoint.asc, signature, Some(&name))
+                self.url(&endpoint.aci, &endpoint.asc, signature, Some(&name), client)
             }
-            Err(nowhere) => self.simple(&name, signature, schemes, &nowhere),
+            Err(nowhere) => self.simple(&name, signature, schemes, &nowhere, client),
         }
     }
 
@@ -176,6 +178,7 @@ impl Fetcher<'_> {
         signature: Option<&Path>,
         schemes: Schemes,
         nowhere: &NotFound<HttpError>,
+        client: Client<'_>,
     ) -> Result<ImageRecord> {
         let mut error = format!("image \"{name}\" is not in the store: {nowhere}");
         let silent = nowhere.failures.iter().filter(|(_, error)| !error.answered()).count();
@@ -183,7 +186,7 @@ impl Fetcher<'_> {
         if silent < discovery::places(name.name.as_str()).count() {
             for scheme in schemes.names() {
                 let Some(endpoint) = discovery::simple(name, scheme) else { break };
-                match self.url(&endpoint.aci, &endpoint.asc, signature, Some(name)) {
+                match self.url(&endpoint.aci, &endpoint.asc, signature, Some(name), client) {
                     Ok(image) => return Ok(image),
                     Err(other) => write!(error, "; {other:#}")?,
                 }

@@ -45,6 +45,7 @@ impl Schemes {
 pub(crate) struct Client<'a> {
     insecure_tls: bool,
     credentials: Option<&'a BTreeMap<String, Credential>>,
+    largest: u64,
 }
 
 /// What a server says, whatever that is.
@@ -75,12 +76,22 @@ pub(crate) enum Document {
 impl<'a> Client<'a> {
     /// `insecure_tls`: certificates are not checked.
     pub(crate) fn new(insecure_tls: bool) -> Client<'a> {
-        Client { insecure_tls, credentials: None }
+        Client { insecure_tls, credentials: None, largest: limits::largest() }
     }
 
     /// The same with what hosts want to see.
     pub(crate) fn with(self, credentials: &'a BTreeMap<String, Credential>) -> Client<'a> {
         Client { credentials: Some(credentials), ..self }
+    }
+
+    /// The same, for images of at most so many bytes.
+    pub(crate) fn at_most(self, bytes: u64) -> Client<'a> {
+        Client { largest: self.largest.min(bytes), ..self }
+    }
+
+    /// Most bytes that an image may have as it comes.
+    pub(super) fn largest(self) -> u64 {
+        self.largest
     }
 
     /// What a host wants to see. It is shown to nobody who could read along.
@@ -217,6 +228,7 @@ mod tests {
     use super::*;
     use crate::config::AwsKey;
 
+    // APPC-368, APPC-370
     #[test]
     fn credentials_go_to_their_host_only_and_never_in_the_clear() {
         let aws = AwsKey { id: "i".to_owned(), secret: "s".to_owned(), region: None };

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Client, HttpError, Partial, Schemes,
     cache::{header, lifetime},
-    limits::{self, DOWNLOAD, Rate},
+    limits::{DOWNLOAD, Rate},
     request::{Request, again},
 };
 
@@ -95,9 +95,9 @@ impl Client<'_> {
                     (0, total, partial.start(url, &parts.headers, total).map_err(broken)?)
                 }
             };
-            if total.is_some_and(|total| total > limits::largest()) {
+            if total.is_some_and(|total| total > self.largest()) {
                 partial.restart();
-                return Err(HttpError::new(url, too_large()));
+                return Err(HttpError::new(url, too_large(self.largest())));
             }
             let interrupted = Arc::new(AtomicBool::new(false));
             let data = partial.data();
@@ -110,6 +110,7 @@ impl Client<'_> {
                 data: data.display().to_string(),
                 received: from,
                 total,
+                largest: self.largest(),
                 rate: Rate::new(),
                 interrupted: Arc::clone(&interrupted),
             });
@@ -134,6 +135,7 @@ struct Incoming {
     data: String,
     received: u64,
     total: Option<u64>,
+    largest: u64,
     rate: Rate,
     interrupted: Arc<AtomicBool>,
 }
@@ -160,8 +162,8 @@ impl Incoming {
                 let text = format!("it ends after {} of {total} bytes", self.received);
                 return Err(passing(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
             }
-            _ if self.received > limits::largest() => {
-                return Err(named(&too_large(), io::ErrorKind::InvalidData));
+            _ if self.received > self.largest => {
+                return Err(named(&too_large(self.largest), io::ErrorKind::InvalidData));
             }
             _ => {}
         }
@@ -181,6 +183,6 @@ impl Read for Incoming {
     }
 }
 
-fn too_large() -> String {
-    format!("it has more than {} bytes", limits::largest())
+fn too_large(largest: u64) -> String {
+    format!("it has more than {largest} bytes")
 }

@@ -338,6 +338,7 @@ mod tests {
         app
     }
 
+    // APPC-108
     #[test]
     fn arguments_follow_the_image_s_own_unless_the_command_is_another() {
         for (exec, arguments, want) in [
@@ -355,6 +356,7 @@ mod tests {
         }
     }
 
+    // APPC-108
     #[test]
     fn variables_of_the_pod_win_over_the_app_s_over_the_image_s() {
         let pod = PodOptions {

@@ -164,6 +164,7 @@ mod tests {
         }
     }
 
+    // APPC-152, APPC-153, APPC-162
     #[test]
     fn the_upper_tree_takes_the_lowers_place() {
         let base = tempfile::tempdir().unwrap();

@@ -202,6 +202,7 @@ pub(super) fn copy(input: impl Read, to: &Path, shown: &str) -> Result<()> {
 mod tests {
     use super::signature_beside;
 
+    // APPC-065
     #[test]
     fn a_signature_stands_beside_its_image() {
         assert_eq!(signature_beside("/a/b.aci"), "/a/b.aci.asc");

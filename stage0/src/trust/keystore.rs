@@ -145,6 +145,7 @@ mod tests {
     /// A public key that gpg has made.
     const KEY: &[u8] = include_bytes!("testdata/key.asc");
 
+    // APPC-003
     #[test]
     fn keys_are_found_below_their_prefix_and_nowhere_else() {
         let directory = tempfile::tempdir().unwrap();

@@ -103,6 +103,7 @@ mod tests {
 
     use super::*;
 
+    // APPC-270
     #[test]
     fn each_isolator_without_effect_is_named_once() {
         let isolators = |list: &[(&str, serde_json::Value)]| -> Vec<Isolator> {

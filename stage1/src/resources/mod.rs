@@ -165,6 +165,7 @@ mod tests {
         Limits::of(&isolators)
     }
 
+    // APPC-026, APPC-273, APPC-274
     #[test]
     fn isolators_become_limits() {
         let all = limits(&[
@@ -190,6 +191,7 @@ mod tests {
         assert_eq!(limits(&[]).unwrap().controllers(), []);
     }
 
+    // APPC-273
     #[test]
     fn a_requested_core_is_a_share_unless_shares_are_given() {
         let request = ("resource/cpu", json!({"request": "500m"}));
@@ -198,6 +200,7 @@ mod tests {
         assert_eq!(weight(262_144), 10_000);
     }
 
+    // APPC-031
     #[test]
     fn limits_of_nothing_and_beyond_all_numbers_are_refused() {
         for value in ["0", "1000000000E"] {

@@ -161,6 +161,7 @@ mod tests {
         Isolator::new(&format!("os/linux/capabilities-{kind}-set"), json!({ "set": names })).unwrap()
     }
 
+    // APPC-272, APPC-288, APPC-289
     #[test]
     fn capabilities_are_the_apps_within_the_pods() {
         let of = |app: &[Isolator], pod: &[Isolator]| Rights { app, pod }.capabilities();
@@ -173,6 +174,7 @@ mod tests {
         assert!(!of(&[], &[set("remove", &["CAP_CHOWN"])]).contains(&"CAP_CHOWN".to_owned()));
     }
 
+    // APPC-272, APPC-294
     #[test]
     fn what_the_pod_gives_up_all_apps_give_up() {
         let bit = |value: bool| [Isolator::new("os/linux/no-new-privileges", json!(value)).unwrap()];

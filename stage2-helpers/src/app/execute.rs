@@ -92,6 +92,7 @@ fn candidates(name: &str, path: Option<&str>) -> Vec<String> {
 mod tests {
     use super::*;
 
+    // APPC-106
     #[test]
     fn a_slash_makes_a_path() {
         assert_eq!(candidates("/bin/a", Some("/x")), ["/bin/a"]);

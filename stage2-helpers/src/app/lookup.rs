@@ -76,6 +76,7 @@ mod tests {
         b"root:x:0:0:root:/root:/bin/sh\n\nbroken\nshort:x:7\n# comment:x:9:9\nwww-data:x:33:33::/:\n\
         big:x:4294967295:0::/:\nneg:x:-1:0::/:\n\xff:x:5:5::/:\n1000:x:77:77::/:\nwww-data:x:34:34::/:";
 
+    // APPC-109
     #[test]
     fn names_are_found_in_well_formed_lines() {
         for (name, id) in [

@@ -9,6 +9,7 @@ fn shell(script: &str) -> Option<Vec<String>> {
     Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec())
 }
 
+// APPC-221, APPC-242
 #[test]
 fn the_pre_start_handler_ends_before_the_app_begins() {
     if !is_root() {
@@ -21,6 +22,7 @@ fn the_pre_start_handler_ends_before_the_app_begins() {
     assert_eq!(pod.run(&Root::busybox(), &spec).success(), "handler 0 app\napp 1000 app\n");
 }
 
+// APPC-224
 #[test]
 fn a_pre_start_handler_that_fails_prevents_the_app() {
     if !is_root() {
@@ -42,6 +44,7 @@ fn a_pre_start_handler_that_fails_prevents_the_app() {
     }
 }
 
+// APPC-222
 #[test]
 fn the_post_stop_handler_runs_however_the_app_ends() {
     if !is_root() {

@@ -30,6 +30,7 @@ fn image() -> Root {
     root
 }
 
+// APPC-109, APPC-110
 #[test]
 fn users_and_groups_are_the_images() {
     if !is_root() {
@@ -48,6 +49,7 @@ fn users_and_groups_are_the_images() {
     }
 }
 
+// APPC-111
 #[test]
 fn a_user_that_is_not_root_holds_nothing() {
     if !is_root() {
@@ -79,6 +81,7 @@ fn the_group_of_a_docker_image_may_be_its_users() {
     assert_eq!(pod.run(&image(), &spec).success(), "78\n");
 }
 
+// APPC-115, APPC-245
 #[test]
 fn the_working_directory_is_entered_as_the_app() {
     if !is_root() {
@@ -174,6 +177,7 @@ fn a_command_that_cannot_be_executed_is_explained() {
     assert!(refusal.starts_with("exec /srv/foreign: is a program for "), "{refusal}");
 }
 
+// APPC-106
 #[test]
 fn commands_are_looked_up_as_the_specification_says() {
     if !is_root() {

@@ -66,6 +66,8 @@ fn provided() -> Vec<EtcFile> {
     vec![file("hostname", "testpod\n", false), file("hosts", "of the pod\n", true)]
 }
 
+// APPC-225, APPC-237, APPC-241, APPC-245, APPC-288, APPC-310, APPC-311, APPC-312, APPC-313
+// APPC-315
 #[test]
 fn an_app_finds_what_the_specification_promises() {
     if !is_root() {
@@ -121,6 +123,7 @@ fn kernel_paths_are_masked_or_read_only() {
     assert!(counts.lines().all(|count| count.trim() != "0"), "{counts}");
 }
 
+// APPC-176
 #[test]
 fn a_read_only_root_keeps_volumes_writable() {
     if !is_root() {
@@ -161,6 +164,7 @@ fn volumes_are_mounted_in_order_and_read_only_where_asked() {
     );
 }
 
+// APPC-227
 #[test]
 fn what_is_made_for_a_volume_is_open_to_all_whatever_the_umask() {
     if !is_root() {
@@ -190,6 +194,7 @@ fn devices_work_in_dev_only() {
     assert_eq!(outcome.stdout, "fine\n", "{outcome:?}");
 }
 
+// APPC-124, APPC-294, APPC-295
 #[test]
 fn isolators_take_effect() {
     if !is_root() {
@@ -219,6 +224,7 @@ fn isolators_take_effect() {
     assert!(open.starts_with("CapEff: 000001ff"), "{open}");
 }
 
+// APPC-286
 #[test]
 fn the_default_filter_refuses_what_is_not_for_apps() {
     if !is_root() {

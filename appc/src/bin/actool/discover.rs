@@ -118,6 +118,7 @@ fn in_json(images: &[Endpoint], keys: &[String]) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    // APPC-417
     #[test]
     fn names_are_for_this_machine_unless_they_say_otherwise() {
         let (os, arch) = host_os_arch();

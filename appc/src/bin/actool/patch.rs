@@ -212,6 +212,7 @@ mod tests {
         Changes { exec: some("/a  b"), user: some("0"), group: some("1"), ..Changes::default() }
     }
 
+    // APPC-421
     #[test]
     fn changes_are_applied() {
         let some = |text: &str| Some(text.to_owned());
@@ -267,6 +268,7 @@ mod tests {
         }
     }
 
+    // APPC-421
     #[test]
     fn wrong_changes_are_refused() {
         let some = |text: &str| Some(text.to_owned());
