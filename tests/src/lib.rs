@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this crate is tests: a panic is how they fail")]
 
 pub mod archive;
+pub mod attack;
 pub mod conformance;
 pub mod gpg;
 pub mod hostile;

@@ -18,7 +18,7 @@ use rustix::{
 use crate::{
     cgroup, launcher,
     process::{Process, own_namespace},
-    sys,
+    sys::{self, Limit},
 };
 
 /// How often we look for an app that is about to start.
@@ -96,12 +96,26 @@ impl Target {
         let score = self.process.read("oom_score_adj")?;
         let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
         fs::write(&path, score).with_context(|| format!("write {path}"))?;
-        sys::copy_limits(self.process.pid(), pid).context("copy the app's resource limits")?;
+        let limits = resource_limits(&self.process.read("limits")?)
+            .context("the limits of the app's process are not as expected")?;
+        sys::set_limits(pid, &limits).context("set the app's resource limits")?;
         if !self.process.runs() {
             bail!("the app has ended");
         }
         Ok(())
     }
+}
+
+/// The limits in the content of `/proc/<pid>/limits`, which has them in the order of their numbers, below a headline.
+fn resource_limits(text: &str) -> Option<Vec<Limit>> {
+    /// The width of the column of names, which have spaces.
+    const NAMES: usize = 25;
+    let number = |word: &str| if word == "unlimited" { Some(u64::MAX) } else { word.parse().ok() };
+    let limits = text.lines().skip(1).map(|line| {
+        let mut words = line.get(NAMES..)?.split_whitespace();
+        Some((number(words.next()?)?, number(words.next()?)?))
+    });
+    limits.collect()
 }
 
 /// The pod whose directory is the working directory.
@@ -138,4 +152,18 @@ fn cgroup_of(process: &Process, pod: &PodDir, app: &str) -> Result<Option<OwnedF
     let cgroup = rustix::fs::open(mount.join(path), flags, Mode::empty())
         .with_context(|| format!("open cgroup /{path}"))?;
     Ok(Some(cgroup))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_the_kernel_prints_them() {
+        let own = resource_limits(&fs::read_to_string("/proc/self/limits").unwrap()).unwrap();
+        assert_eq!(own.len(), 16);
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        assert_eq!(own[7], (files.current.unwrap(), files.maximum.unwrap()));
+        assert_eq!(resource_limits("Limit\nMax cpu time"), None);
+    }
 }

@@ -8,24 +8,20 @@ use rustix::{
     process::Pid,
 };
 
-/// How many kinds of limits the kernel has (`RLIM_NLIMITS`).
-const KINDS: u32 = 16;
+/// A soft and a hard limit; the largest number stands for none.
+pub(crate) type Limit = (u64, u64);
 
-/// Gives process `to` the resource limits of process `from`. Where we may not raise one, it stays the lower one it has.
+/// Gives a process these resource limits, each at the place of its number. Where we may not raise one, it stays the lower
+/// one that it is.
 ///
 /// # Errors
-/// What the kernel says: one of them is gone, or not ours to limit.
-pub(crate) fn copy_limits(from: Pid, to: Pid) -> io::Result<()> {
-    for kind in 0..KINDS {
-        let wanted = get(from, kind)?;
-        match set(to, kind, wanted) {
+/// What the kernel says: the process is gone, or not ours to limit.
+pub(crate) fn set_limits(process: Pid, limits: &[Limit]) -> io::Result<()> {
+    for (kind, (soft, hard)) in (0..).zip(limits) {
+        match set(process, kind, (*soft, *hard)) {
             Err(Errno::PERM) => {
-                let most = get(to, kind)?.rlim_max;
-                let possible = libc::rlimit64 {
-                    rlim_cur: wanted.rlim_cur.min(most),
-                    rlim_max: wanted.rlim_max.min(most),
-                };
-                set(to, kind, possible)?;
+                let most = get(process, kind)?.1;
+                set(process, kind, ((*soft).min(most), (*hard).min(most)))?;
             }
             other => other?,
         }
@@ -33,17 +29,19 @@ pub(crate) fn copy_limits(from: Pid, to: Pid) -> io::Result<()> {
     Ok(())
 }
 
-fn get(process: Pid, kind: u32) -> io::Result<libc::rlimit64> {
+fn get(process: Pid, kind: u32) -> io::Result<Limit> {
     let mut limit = MaybeUninit::<libc::rlimit64>::uninit();
+    let pid = process.as_raw_nonzero().get();
     // SAFETY: the kernel fills the structure, or says that it did not.
-    unsafe {
-        let pid = process.as_raw_nonzero().get();
+    let limit = unsafe {
         check(libc::prlimit64(pid, kind, ptr::null(), limit.as_mut_ptr()))?;
-        Ok(limit.assume_init())
-    }
+        limit.assume_init()
+    };
+    Ok((limit.rlim_cur, limit.rlim_max))
 }
 
-fn set(process: Pid, kind: u32, limit: libc::rlimit64) -> io::Result<()> {
+fn set(process: Pid, kind: u32, (soft, hard): Limit) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the structure is valid, and only read.
     check(unsafe {
         libc::prlimit64(process.as_raw_nonzero().get(), kind, ptr::from_ref(&limit), ptr::null_mut())

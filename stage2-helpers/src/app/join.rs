@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &[OsString], control: &OwnedFd) -> Result<u8> {
         _ => return Err(failure("read", "arguments", "not what stage1 gives", exit::FDS)),
     };
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let spec = receive::spec(Some(spec))?;
+    let mut spec = receive::spec(Some(spec))?;
     let entering = receive::entering(control)?;
     // The app sees this process from here on, and must not look into it.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
@@ -53,6 +53,9 @@ pub(super) fn run(arguments: &[OsString], control: &OwnedFd) -> Result<u8> {
     if own_users {
         namespaces |= ThreadNameSpaceType::USER;
     }
+    // While /proc is the host's: the app may have put something else in its place.
+    privileges::label(&spec)?;
+    (spec.selinux, spec.apparmor) = (None, None);
     // Root and working directory become the app's root with it.
     rustix::thread::move_into_thread_name_spaces(entering.process.as_fd(), namespaces).at(
         "join",

@@ -15,6 +15,7 @@ mod masks;
 mod monitor;
 mod privileges;
 mod receive;
+mod sealed;
 mod volumes;
 
 use std::{
@@ -41,6 +42,10 @@ use receive::Descriptors;
 /// Becomes the app, or a command in a running one, or says on the control socket why not, and returns the exit status for it.
 pub fn main() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Err(failure) = sealed::make_sure() {
+        eprintln!("app-exec: {failure}");
+        return failure.status;
+    }
     let Ok(control) = sys::inherited(0).and_then(receive::out_of_the_way) else {
         return exit::FDS;
     };

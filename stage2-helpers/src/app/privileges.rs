@@ -29,6 +29,11 @@ pub(super) fn settle(spec: &AppSpec, stdio: &[OwnedFd; 3], identity: &Identity) 
         Ok(_) | Err(Errno::PERM) => {}
         Err(errno) => return Err(errno).at("make", "a session", exit::STDIN),
     }
+    match sys::own_session_keyring() {
+        // Where the kernel has no keys, or where a filter keeps them from us, the app has none either.
+        Ok(()) | Err(Errno::NOSYS | Errno::PERM) => {}
+        Err(errno) => return Err(errno).at("make", "a session keyring", exit::STDIN),
+    }
     if spec.terminal {
         sys::take_terminal().at("take", "the terminal", exit::STDIN)?;
     }
@@ -41,7 +46,7 @@ pub(super) fn settle(spec: &AppSpec, stdio: &[OwnedFd; 3], identity: &Identity) 
 }
 
 /// Sets what the security modules make of whoever is executed next.
-fn label(spec: &AppSpec) -> Result<()> {
+pub(super) fn label(spec: &AppSpec) -> Result<()> {
     if let Some(context) = &spec.selinux {
         let object = format!("SELinux context {context:?}");
         write_own("attr/exec", context, ("set", &object, exit::SELINUX))?;

@@ -125,15 +125,44 @@ pub fn load_seccomp(filter: &[u64]) -> io::Result<()> {
     .map(drop)
 }
 
+/// Leaves the keyrings of the session that this process comes from, for an empty one of its own.
+///
+/// # Errors
+/// What keyctl(2) says.
+pub fn own_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i64 = 1;
+    // SAFETY: a null pointer stands for a keyring without a name.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<c_char>()) })
+        .map(drop)
+}
+
 /// Executes a program. Returns only on failure.
 pub fn execute(path: &CStr, argv: &[CString], environment: &[CString]) -> Errno {
-    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
-        strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
-    };
     let (argv, environment) = (pointers(argv), pointers(environment));
     // SAFETY: C strings, and arrays that end with a null pointer.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
     last_error()
+}
+
+/// Executes an open program. Returns only on failure.
+pub fn execute_open(program: impl AsFd, argv: &[CString], environment: &[CString]) -> Errno {
+    let (argv, environment) = (pointers(argv), pointers(environment));
+    // SAFETY: an open descriptor, C strings, and arrays that end with a null pointer.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }
 
 /// Marks all descriptors from `first` on to be closed by the next exec.
