@@ -59,7 +59,10 @@ pub(crate) fn mount_mapped(
     let detach = |place: &OwnedFd| {
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-        open_tree(place, "", flags)
+        let mount = open_tree(place, "", flags)?;
+        // A copy of a shared mount is its peer: what is mounted over the one would be seen in the other, the host's.
+        sys::make_private(&mount)?;
+        rustix::io::Result::Ok(mount)
     };
     let base = detach(base).context("detach the upper layer")?;
     let mut layers = Vec::with_capacity(lower.len());
