@@ -53,6 +53,11 @@ fn command(program: &Path, entry: Entry, pod: &PodDir) -> Command {
             command.env(name, value);
         }
     }
+    // Tests kill stage1 at its steps, too.
+    #[cfg(debug_assertions)]
+    if let Some(step) = std::env::var_os("RKT_FAILPOINT") {
+        command.env("RKT_FAILPOINT", step);
+    }
     command
 }
 

@@ -14,7 +14,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal},
 };
 
-use crate::{cgroup, launcher};
+use crate::{cgroup, launcher, network};
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,7 +51,11 @@ pub(crate) fn gc() -> Result<u8> {
     if let Ok(relative) = fs::read_to_string(layout::SUBCGROUP) {
         remove_cgroup(relative.trim(), &uuid)?;
     }
-    match this_pod(&uuid)?.runtime_state() {
+    let pod = this_pod(&uuid)?;
+    let path = pod.path();
+    let data = path.ancestors().nth(3).unwrap_or(Path::new("/"));
+    network::collect(data, &path, &uuid)?;
+    match pod.runtime_state() {
         Ok(state) if state.supervisor != Supervisor::Systemd => Ok(0),
         // Also where it died before it could say how it runs.
         _ => stop_slice(&uuid),

@@ -9,6 +9,7 @@ mod entry;
 mod init;
 mod launcher;
 mod mounts;
+mod network;
 mod output;
 mod overlay;
 mod pod;

@@ -19,6 +19,7 @@ pub mod conformance;
 pub mod gpg;
 pub mod hostile;
 mod image;
+mod lan;
 pub mod layers;
 mod leaks;
 mod outcome;
@@ -30,6 +31,7 @@ pub mod server;
 
 pub use crate::{
     image::Image,
+    lan::{Lan, in_network_of},
     outcome::Outcome,
     place::{Launcher, host_busybox},
     pod::Pod,

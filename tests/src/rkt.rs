@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     image::Image,
+    lan::Lan,
     leaks,
     outcome::Outcome,
     place::{self, Launcher},
@@ -29,6 +30,7 @@ pub struct Rkt {
     base: TempDir,
     launcher: Launcher,
     pods: RefCell<Vec<String>>,
+    lan: Option<Lan>,
 }
 
 impl Default for Rkt {
@@ -50,7 +52,20 @@ impl Rkt {
         for name in ["tmp", "images", "files", "local", "system"] {
             fs::create_dir(base.path().join(name)).unwrap();
         }
-        Rkt { base, launcher, pods: RefCell::default() }
+        Rkt { base, launcher, pods: RefCell::default(), lan: None }
+    }
+
+    /// An empty data directory, on a host of its own in a network of its own.
+    pub fn on_lan() -> Rkt {
+        let mut rkt = Rkt::new();
+        rkt.lan = Some(Lan::new());
+        rkt
+    }
+
+    /// The host and its neighbour.
+    #[track_caller]
+    pub fn lan(&self) -> &Lan {
+        self.lan.as_ref().expect("Rkt::on_lan")
     }
 
     /// The launcher of this rkt.
@@ -96,7 +111,10 @@ impl Rkt {
         I: IntoIterator<Item = A>,
         A: AsRef<OsStr>,
     {
-        let mut command = Command::new(self.program("rkt"));
+        let mut command = match &self.lan {
+            Some(lan) => lan.on_host(self.program("rkt")),
+            None => Command::new(self.program("rkt")),
+        };
         let base = self.base.path();
         command
             .arg(flag("--dir", &self.data()))
@@ -140,6 +158,38 @@ impl Rkt {
         all
     }
 
+    /// Arguments of `rkt run` for a pod with networks, `args` after them.
+    pub fn net_args<I, A>(&self, args: I) -> Vec<OsString>
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        self.run_args(args).into_iter().filter(|arg| arg != "--net=none").collect()
+    }
+
+    /// Runs a pod with networks to its end.
+    #[track_caller]
+    pub fn run_net<I, A>(&self, args: I) -> Outcome
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        let outcome = run(&mut self.command(self.net_args(args)));
+        self.remember_pods();
+        outcome
+    }
+
+    /// Starts a pod with networks in the background.
+    #[track_caller]
+    pub fn start_net<I, A>(&self, args: I) -> Pod<'_>
+    where
+        I: IntoIterator<Item = A>,
+        A: AsRef<OsStr>,
+    {
+        let all: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        self.start_with(all, |rkt, args| rkt.net_args(args))
+    }
+
     /// Runs a pod to its end.
     #[track_caller]
     pub fn run_pod<I, A>(&self, args: I) -> Outcome
@@ -159,12 +209,30 @@ impl Rkt {
         I: IntoIterator<Item = A>,
         A: AsRef<OsStr>,
     {
+        self.start_with(args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(), |rkt, args| {
+            rkt.run_args(args)
+        })
+    }
+
+    #[track_caller]
+    fn start_with(
+        &self,
+        args: Vec<OsString>,
+        whole: impl FnOnce(&Rkt, Vec<OsString>) -> Vec<OsString>,
+    ) -> Pod<'_> {
         let file = self.files().join(format!("uuid-{}", self.pods.borrow().len()));
-        let mut all = self.run_args([flag("--uuid-file-save", &file)]);
-        all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
-        let pod = Pod::start(self, self.command(all), &file);
+        let mut own = vec![flag("--uuid-file-save", &file)];
+        own.extend(args);
+        let pod = Pod::start(self, self.command(whole(self, own)), &file);
         self.pods.borrow_mut().push(pod.uuid().to_owned());
         pod
+    }
+
+    /// Starts a command that becomes a pod that is there already.
+    #[track_caller]
+    pub fn background(&self, command: Command, uuid: &str) -> Pod<'_> {
+        self.pods.borrow_mut().push(uuid.to_owned());
+        Pod::spawn(self, command, uuid)
     }
 
     /// Starts `rkt enter` for a pod in the background. What is returned is that command.
@@ -223,7 +291,8 @@ impl Rkt {
     fn left_after(&self, patience: Duration) -> Vec<String> {
         let end = Instant::now() + patience;
         loop {
-            let left = leaks::left(self.base.path(), &self.pods.borrow(), self.launcher);
+            let mut left = leaks::left(self.base.path(), &self.pods.borrow(), self.launcher);
+            left.extend(self.lan.iter().flat_map(Lan::left));
             if left.is_empty() || Instant::now() > end {
                 return left;
             }

@@ -33,6 +33,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     need_root()?;
     mark(global, Place::Run, Place::ExitedGarbage, "moving pod")?;
     mark(global, Place::Prepare, Place::Garbage, "moving failed prepare")?;
+    // What pods that died hold of networks is others' at once, whatever the grace period.
+    report(rkt_net::overview::collect(&global.dir).map(drop).map_err(Into::into), global);
     if args.mark_only {
         return Ok(0);
     }

@@ -53,6 +53,8 @@ pub(crate) struct Global {
     pub(crate) debug: bool,
     /// The administrator's configuration.
     pub(crate) local_config: PathBuf,
+    /// All configuration: the vendor's, the administrator's, the user's.
+    configs: Vec<PathBuf>,
     /// Protections that the user does without.
     pub(crate) insecure: InsecureOptions,
     /// Whom images are trusted of.
@@ -77,6 +79,7 @@ impl Global {
                 .flatten()
                 .collect();
         let Configuration { data, credentials, registries, image_keys } = Configuration::read(&layers)?;
+
         let dir = args.dir.or(data).unwrap_or_else(|| rkt_pod::layout::DATA_DIR.into());
         // A directory that is not there yet is used as it was given.
         let dir = std::fs::canonicalize(&dir)
@@ -86,6 +89,7 @@ impl Global {
             dir,
             debug: args.debug,
             local_config: args.local_config,
+            configs: layers,
             insecure: args.insecure_options,
             keystore,
             trust_keys_from_https: args.trust_keys_from_https,
@@ -97,6 +101,11 @@ impl Global {
 }
 
 impl Global {
+    /// Where configurations of networks are.
+    pub(crate) fn net_directories(&self) -> Vec<PathBuf> {
+        self.configs.iter().map(|directory| directory.join("net.d")).collect()
+    }
+
     /// Fetches images into `store`. The passphrase of those that are encrypted is in a file, or configured.
     pub(crate) fn fetcher<'a>(
         &'a self,

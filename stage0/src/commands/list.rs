@@ -81,7 +81,8 @@ fn table(pods: &[Description], args: &Args) -> String {
     let mut table = Table::new(&header, !args.no_legend);
     for pod in pods {
         let uuid = if args.full { pod.pod.uuid() } else { &pod.pod.uuid()[..8] };
-        let ends = [pod.state.to_string(), time(pod.pod.created()), time(pod.pod.started()), String::new()];
+        let ends =
+            [pod.state.to_string(), time(pod.pod.created()), time(pod.pod.started()), pod.networks_line()];
         let mut apps = apps(pod);
         if apps.is_empty() {
             apps.push(["-".to_owned(), "-".to_owned(), "-".to_owned()]);

@@ -10,6 +10,7 @@ mod image;
 mod list;
 mod logs;
 mod man;
+mod net;
 mod policy;
 mod prepare;
 mod rm;
@@ -76,6 +77,9 @@ enum Commands {
     CatManifest(cat_manifest::Args),
     /// Show the output of a pod's apps
     Logs(logs::Args),
+    /// Look at, tidy and repair what pods have of networks
+    #[command(subcommand)]
+    Net(net::Commands),
     /// Operate on images in the local store
     #[command(subcommand)]
     Image(image::Commands),
@@ -104,6 +108,7 @@ impl Commands {
             Commands::Gc(_) => "gc",
             Commands::CatManifest(_) => "cat-manifest",
             Commands::Logs(_) => "logs",
+            Commands::Net(command) => command.name(),
             Commands::Image(command) => command.name(),
             Commands::Version(_) => "version",
             Commands::Completion(_) => "completion",
@@ -226,6 +231,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Gc(args) => gc::run(global, &args),
         Commands::CatManifest(args) => cat_manifest::run(global, &args),
         Commands::Logs(args) => logs::run(global, &args),
+        Commands::Net(command) => net::run(global, &command),
         Commands::Image(command) => image::run(global, command, own),
         Commands::Version(args) => version::run(&args),
         Commands::Completion(args) => completion::run(&args),

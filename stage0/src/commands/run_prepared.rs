@@ -30,7 +30,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     let path = pod.path().join(layout::MANIFEST);
     let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let manifest = PodManifest::from_slice(&text).with_context(|| path.display().to_string())?;
-    args.start.check_apps(&manifest)?;
+    start.check_apps(&manifest)?;
     // Of several who want to run it, one does.
     let lock = pod.lock().ok().with_context(|| not_prepared.clone())?;
     pod.move_to(Place::Run).ok().context(not_prepared)?;

@@ -130,7 +130,7 @@ fn text(description: &Description) -> String {
     }
     let ran = *state == State::Running || state.is_exited() || *state == State::Deleting;
     if *state == State::Running || state.is_exited() {
-        line("networks", "");
+        line("networks", &description.networks_line());
     }
     if !ran {
         return text;
@@ -159,6 +159,10 @@ fn text(description: &Description) -> String {
             if let Some(value) = value {
                 line(name, value);
             }
+        }
+        for network in description.networks() {
+            let host = network.host_if_name.map(|name| format!(" ({name} on the host)")).unwrap_or_default();
+            line(&format!("network-{}-interface", network.net_name), &format!("{}{host}", network.if_name));
         }
         for reason in &runtime.not_enforced {
             line("not-enforced", reason);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
+use rkt_net::NetInfo;
 use rkt_pod::{Error, Place, PodDir, State, layout, stage1::RuntimeState, users::Range};
 use serde_json::{Map, Value, json};
 
@@ -69,11 +70,35 @@ impl Description {
         Some(output::seconds(moved) * 1_000_000_000 + data.ctime_nsec())
     }
 
+    /// The pod's networks: of pods that run or ran, as `list` and `status` show them.
+    pub(crate) fn networks(&self) -> Vec<NetInfo> {
+        if self.state == State::Running || self.state.is_exited() {
+            NetInfo::of_pod(&self.pod.path())
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The same in one line.
+    pub(crate) fn networks_line(&self) -> String {
+        let networks = self.networks();
+        let one = |network: &NetInfo| {
+            let v4 = (!network.ip.is_empty()).then(|| format!("{}:ip4={}", network.net_name, network.ip));
+            let v6 = network.ip6.iter().map(|ip| format!("{}:ip6={ip}", network.net_name));
+            v4.into_iter().chain(v6).collect::<Vec<_>>().join(", ")
+        };
+        networks.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
     /// The pod as an object, as `--format=json` shows it.
     pub(crate) fn object(&self) -> Value {
         let mut object = Map::new();
         object.insert("name".to_owned(), json!(self.pod.uuid()));
         object.insert("state".to_owned(), json!(self.state.as_str()));
+        let networks = self.networks();
+        if !networks.is_empty() {
+            object.insert("networks".to_owned(), json!(networks));
+        }
         let apps: Vec<Value> = self.apps().into_iter().map(|app| self.app_object(app)).collect();
         if !apps.is_empty() {
             object.insert("app_names".to_owned(), json!(self.apps()));

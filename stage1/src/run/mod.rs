@@ -28,6 +28,7 @@ use crate::{
     init::{self, Init},
     launcher::{self, Connecting, Control, Launch, Launcher},
     mounts,
+    network::Network,
     output::{self, Output, Stream},
     pod::Pod,
     resources::{Controller, Limits, enforced},
@@ -52,7 +53,8 @@ pub(crate) fn main() -> Result<u8> {
         Some(_) => (None, None),
         None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
-    let init = match start_init(&args, &pod, cgroup.as_ref()) {
+    let mut network = Network::load(&args.net, &pod)?;
+    let init = match start_init(&args, &pod, &network, cgroup.as_ref()) {
         Ok(init) => init,
         Err(error) => {
             if let Some(Err(left)) = cgroup.as_ref().map(PodCgroup::remove) {
@@ -63,7 +65,7 @@ pub(crate) fn main() -> Result<u8> {
     };
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
-    let made = make(&args, &pod, &init, connecting, cgroup, &mut state);
+    let made = make(&args, &pod, &init, &mut network, connecting, cgroup, &mut state);
     let mut supervisor = match made {
         Ok((launcher, output, terminal, apps)) => {
             supervise::Supervisor::new(&pod, &init, launcher, output, terminal, apps)
@@ -72,10 +74,13 @@ pub(crate) fn main() -> Result<u8> {
             // Where apps were launched, all is gone already.
             init.kill()?;
             init.wait()?;
+            network.end(&pod);
             return Err(error);
         }
     };
-    supervisor.run(&signals)
+    let ended = supervisor.run(&signals);
+    network.end(&pod);
+    ended
 }
 
 type Made = (Box<dyn Launcher>, Output, Option<Terminal>, Vec<supervise::App>);
@@ -85,11 +90,14 @@ fn make(
     args: &RunArgs,
     pod: &Pod,
     init: &Init,
+    network: &mut Network,
     connecting: Option<Connecting>,
     cgroup: Option<PodCgroup>,
     state: &mut RuntimeState,
 ) -> Result<Made> {
     write_pids(pod, init)?;
+    // While init makes its namespaces ready.
+    network.attach(pod, init)?;
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
@@ -258,13 +266,9 @@ fn split<T, E>(result: Result<T, E>) -> (Option<T>, Option<E>) {
     }
 }
 
-fn start_init(args: &RunArgs, pod: &Pod, cgroup: Option<&PodCgroup>) -> Result<Init> {
+fn start_init(args: &RunArgs, pod: &Pod, network: &Network, cgroup: Option<&PodCgroup>) -> Result<Init> {
     let default_hostname = format!("rkt-{}", pod.uuid);
-    let own_network = match args.net.as_str() {
-        "host" => false,
-        "none" => true,
-        other => bail!("network {other:?} is not available in this version; use --net=host or --net=none"),
-    };
+    let own_network = network.is_own();
     if args.private_users.is_some() && args.ipc.as_deref() == Some("parent") {
         bail!(
             "--ipc=parent does not go with --private-users: the host's IPC objects are not the pod's users'"

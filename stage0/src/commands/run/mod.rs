@@ -40,7 +40,7 @@ pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) ->
     let wanted = args.pod.check(matches)?;
     let start = args.start.check(global)?;
     let planned = args.pod.plan(global, wanted)?;
-    args.start.check_apps(&planned.manifest)?;
+    start.check_apps(&planned.manifest)?;
     let (pod, lock) = planned.make(global, Place::Run, |pod| match &args.uuid_file_save {
         Some(file) => fs::write(file, pod.uuid()).with_context(|| format!("write {}", file.display())),
         None => Ok(()),

@@ -11,6 +11,7 @@ use appc::{
     schema::{Mount, PodManifest, Volume},
 };
 use clap::ArgMatches;
+use rkt_net::ports::{self, PortOption};
 use rkt_pod::{Lock, Place, PodDir, users};
 
 use super::{arguments, environment, users::Users};
@@ -35,6 +36,9 @@ pub(crate) struct PodArgs {
     /// Volumes to make available in the pod: NAME,kind=host,source=PATH or NAME,kind=empty
     #[arg(long, value_name = "VOLUME")]
     volume: Vec<Volume>,
+    /// Port of the host to forward to the port of this name that an app has: NAME:[IP:]HOSTPORT[/udp]
+    #[arg(long, value_name = "PORT")]
+    port: Vec<PortOption>,
     /// Inherit all environment variables not set by apps
     #[arg(long)]
     inherit_env: bool,
@@ -297,6 +301,7 @@ fn check(
             || !mounts.is_empty()
             || !isolators.is_empty()
             || !args.volume.is_empty()
+            || !args.port.is_empty()
             || args.inherit_env
             || policy != PullPolicy::New
             || args.passphrase_file.is_some()
@@ -360,7 +365,8 @@ fn from_images(
         environment: environment::set(&args.set_env_file, &args.set_env)?,
     };
     let pairs: Vec<(AppOptions, &AppImage)> = apps.iter().cloned().zip(&images).collect();
-    let manifest = manifest::generate(&options, &pairs)?;
+    let mut manifest = manifest::generate(&options, &pairs)?;
+    ports::expose(&mut manifest, &args.port)?;
     Ok((manifest, images, preparing))
 }
 

@@ -1,19 +1,20 @@
 //! Starting a pod that is ready: what `run` and `run-prepared` have in common.
 
 use anyhow::{Result, bail};
-use appc::schema::PodManifest;
+use appc::schema::{App, PodManifest};
+use rkt_net::{Network, Selection};
 use rkt_pod::{
     Lock, PodDir,
     stage1::{RunArgs, Supervisor},
     users::Range,
 };
 
-use crate::{commands::global::Global, stage1};
+use crate::{commands::global::Global, output, stage1};
 
 /// How a pod is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StartArgs {
-    /// The network: host or none
+    /// The pod's networks: host, none, all, or names with what their plugins are told, NAME[:KEY=VALUE;…][,NAME…]
     #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     net: Vec<String>,
     /// Pod's hostname
@@ -41,6 +42,7 @@ fn supervisor(word: &str) -> Result<Supervisor, String> {
 #[derive(Debug)]
 pub(crate) struct Start {
     program: std::path::PathBuf,
+    networks: Vec<Network>,
     args: RunArgs,
 }
 
@@ -49,9 +51,11 @@ impl StartArgs {
     pub(crate) fn check(&self, global: &Global) -> Result<Start> {
         check_hostname(self.hostname.as_deref())?;
         let program = stage1::program()?;
+        let selection = Selection::read(&self.net)?;
+        let networks = networks(global, &selection)?;
         let args = RunArgs {
             debug: global.debug,
-            net: network(&self.net)?,
+            net: selection.list(),
             interactive: self.interactive,
             private_users: None,
             local_config: Some(global.local_config.clone().into()),
@@ -64,25 +68,39 @@ impl StartArgs {
             supervisor: self.supervisor,
             uuid: String::new(),
         };
-        Ok(Start { program, args })
-    }
-
-    /// Refuses what does not go with the pod's apps.
-    pub(crate) fn check_apps(&self, manifest: &PodManifest) -> Result<()> {
-        if self.interactive && manifest.apps.len() > 1 {
-            bail!("interactive option only supports one image");
-        }
-        Ok(())
+        Ok(Start { program, networks, args })
     }
 }
 
 impl Start {
+    /// Refuses what does not go with the pod's apps, and what this machine cannot give them.
+    pub(crate) fn check_apps(&self, manifest: &PodManifest) -> Result<()> {
+        if self.args.interactive && manifest.apps.len() > 1 {
+            bail!("interactive option only supports one image");
+        }
+        let has_ports = !manifest.ports.is_empty();
+        if has_ports && self.networks.is_empty() {
+            bail!("--port does not go with --net={}: there is nothing to forward to", self.args.net);
+        }
+        // Of an app whose section is its image's, stage1 knows the ports.
+        let apps: Vec<&App> = manifest.apps.iter().filter_map(|app| app.app.as_ref()).collect();
+        let forwards = if apps.len() == manifest.apps.len() {
+            rkt_net::ports::resolve(manifest, &apps)?
+        } else {
+            Vec::new()
+        };
+        Ok(rkt_net::check(&self.networks, &forwards)?)
+    }
+
     /// Becomes the pod. Returns only where that fails.
     pub(crate) fn exec(mut self, pod: &PodDir, lock: &Lock) -> anyhow::Error {
         pod.uuid().clone_into(&mut self.args.uuid);
         match Range::of_pod(&pod.path()) {
             Ok(range) => self.args.private_users = range,
             Err(error) => return error.into(),
+        }
+        if let Err(error) = rkt_net::config::store(&pod.path(), &self.networks) {
+            return error.into();
         }
         stage1::run(&self.program, pod, lock, &self.args)
     }
@@ -103,41 +121,21 @@ fn check_hostname(hostname: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The network of the pod: the lists of all options together. One name that makes the others meaningless wins.
-fn network(lists: &[String]) -> Result<String> {
-    let names: Vec<&str> = lists.iter().flat_map(|list| list.split(',')).collect();
-    for (index, name) in names.iter().enumerate() {
-        if name.is_empty() {
-            bail!("--net={}: a network's name must not be empty", lists.join(","));
-        }
-        if names[..index].contains(name) {
-            bail!("--net={}: network {name:?} is given twice", lists.join(","));
-        }
+/// The networks of a selection, as they are configured.
+fn networks(global: &Global, selection: &Selection) -> Result<Vec<Network>> {
+    if matches!(selection, Selection::Host | Selection::None) {
+        return Ok(Vec::new());
     }
-    for special in ["host", "none"] {
-        if names.contains(&special) {
-            return Ok(special.to_owned());
-        }
+    let loaded = rkt_net::load(&global.net_directories())?;
+    for notice in &loaded.notices {
+        output::note("run", notice);
     }
-    let name = names.first().unwrap_or(&"default");
-    bail!("network {name:?} is not available in this version; choose --net=host or --net=none")
+    Ok(loaded.select(selection)?.into_iter().map(|(network, _)| network).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn host_and_none_are_networks_and_win() {
-        let network =
-            |lists: &[&str]| network(&lists.iter().map(|list| (*list).to_owned()).collect::<Vec<_>>());
-        assert_eq!(network(&["host"]).unwrap(), "host");
-        assert_eq!(network(&["a,none", "b"]).unwrap(), "none");
-        assert_eq!(network(&["none", "host"]).unwrap(), "host");
-        for lists in [&[][..], &["default"], &["", "host"], &["host,"], &["none", "none"]] {
-            assert!(network(lists).is_err(), "{lists:?}");
-        }
-    }
 
     #[test]
     fn a_hostname_is_one_that_the_kernel_takes() {

@@ -1,0 +1,15 @@
+//! The steps. Tests include this file, to go through all of them.
+
+/// The names of all steps.
+pub(crate) const NAMES: [&str; 10] = [
+    "net-leased",
+    "net-noted",
+    "net-linked",
+    "net-addressed",
+    "net-added",
+    "net-filtered",
+    "net-told",
+    "net-unfiltered",
+    "net-unlinked",
+    "net-released",
+];

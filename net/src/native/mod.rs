@@ -1,0 +1,165 @@
+//! Networks that rkt makes itself: for each pod a pair of interfaces between it and the host, which forwards.
+
+mod address;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub(crate) use address::{Addresses, choose};
+
+use crate::{
+    INTERFACE_PREFIX,
+    config::Native,
+    error::{Error, Result},
+    link::{self, Address, Route, Veth},
+    netlink::{Batch, Socket},
+    nft::Entry,
+};
+
+/// The number that the first interface of a pod gets. Number 1 is its loopback device.
+const FIRST_INDEX: u32 = 2;
+/// What we take for the largest packet where nothing leads out.
+const USUAL_MTU: u32 = 1500;
+/// An address to ask the way to: nobody's (RFC 5737).
+const SOMEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// A pod's part of one network, before it is made.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The interface on the host.
+    pub(crate) host_interface: String,
+    /// The interface in the pod.
+    pub(crate) interface: String,
+    /// Its number.
+    pub(crate) index: u32,
+    /// The largest packet.
+    pub(crate) mtu: u32,
+    /// The addresses.
+    pub(crate) addresses: Addresses,
+    /// The network.
+    pub(crate) native: Native,
+}
+
+/// The name of the interface on the host for a pod's network number `number`.
+pub(crate) fn host_interface(uuid: &str, number: usize) -> String {
+    let digits: String = uuid.chars().filter(|digit| *digit != '-').take(9).collect();
+    let last = u32::try_from(number).ok().and_then(|number| char::from_digit(number, 36)).unwrap_or('z');
+    format!("{INTERFACE_PREFIX}{digits}-{last}")
+}
+
+/// The number that the pod's interface of network number `number` gets.
+pub(crate) fn index(number: usize) -> u32 {
+    FIRST_INDEX + u32::try_from(number).unwrap_or(0)
+}
+
+/// The largest packet of a network: what its configuration says, else what this machine's way out takes.
+pub(crate) fn mtu(socket: &mut Socket, native: &Native) -> Result<u32> {
+    if let Some(mtu) = native.mtu {
+        return Ok(mtu);
+    }
+    let out = match link::way_to(socket, SOMEWHERE.into())? {
+        Some(way) => link::by_index(socket, way.index)?,
+        None => None,
+    };
+    Ok(out.map(|link| link.mtu).filter(|mtu| (1280..=65535).contains(mtu)).unwrap_or(USUAL_MTU))
+}
+
+impl Plan {
+    /// The pod's addresses.
+    pub(crate) fn all(&self) -> Vec<IpAddr> {
+        let v6 = self.addresses.v6.map(IpAddr::V6);
+        std::iter::once(IpAddr::V4(self.addresses.v4)).chain(v6).collect()
+    }
+
+    /// What the network has for this pod in the packet filter, besides ports.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        if self.native.masquerade {
+            entries.extend(self.all().into_iter().map(|address| Entry::Masquerade { address }));
+        }
+        if self.native.restricted {
+            entries.push(Entry::Closed { interface: self.host_interface.clone() });
+        }
+        entries
+    }
+
+    /// Makes the pair of interfaces.
+    pub(crate) fn make_link(&self, host: &mut Socket, pid: u32) -> Result<()> {
+        let mut batch = Batch::default();
+        let veth = Veth {
+            host: &self.host_interface,
+            pod: &self.interface,
+            pod_index: self.index,
+            pid,
+            mtu: self.mtu,
+        };
+        link::veth(&mut batch, veth);
+        host.execute(&batch)
+    }
+
+    /// Gives the host its side of the addresses and routes.
+    pub(crate) fn address_host(&self, host: &mut Socket) -> Result<()> {
+        let name = &self.host_interface;
+        let made = link::by_name(host, name)?;
+        let made =
+            made.ok_or_else(|| Error::Refused(format!("interface {name} vanished: who removed it?")))?;
+        let mut batch = Batch::default();
+        for (pod, gateway, _) in self.families() {
+            let bits = if pod.is_ipv4() { 32 } else { 128 };
+            link::address(&mut batch, made.index, Address { address: gateway, prefix: bits });
+            let route = Route { to: pod, prefix: bits, index: made.index, gateway: None, source: None };
+            link::route(&mut batch, route);
+        }
+        host.execute(&batch)
+    }
+
+    /// Gives the pod its addresses and routes. `way_out`: whether it gets a default route.
+    pub(crate) fn address_pod(&self, pod: &mut Socket, way_out: bool) -> Result<()> {
+        let mut batch = Batch::default();
+        let index = self.index;
+        link::up(&mut batch, index, &self.interface);
+        for (address, gateway, (base, prefix)) in self.families() {
+            let bits = if address.is_ipv4() { 32 } else { 128 };
+            link::address(&mut batch, index, Address { address, prefix });
+            let source = Some(address);
+            let route = |to, prefix, gateway| Route { to, prefix, index, gateway, source };
+            link::route(&mut batch, route(gateway, bits, None));
+            link::route(&mut batch, route(base, prefix, Some(gateway)));
+            if way_out {
+                let anywhere: IpAddr = if address.is_ipv4() {
+                    Ipv4Addr::UNSPECIFIED.into()
+                } else {
+                    Ipv6Addr::UNSPECIFIED.into()
+                };
+                link::route(&mut batch, route(anywhere, 0, Some(gateway)));
+            }
+        }
+        pod.execute(&batch)
+    }
+
+    /// For each kind of address: the pod's, the host's, and the network with the length of its prefix.
+    fn families(&self) -> impl Iterator<Item = (IpAddr, IpAddr, (IpAddr, u8))> {
+        let subnet = self.native.subnet4;
+        let v4 = (
+            IpAddr::from(self.addresses.v4),
+            IpAddr::from(subnet.gateway()),
+            (IpAddr::from(subnet.base()), subnet.prefix()),
+        );
+        let v6 = self.addresses.v6.zip(self.native.subnet6).map(|(address, subnet)| {
+            let prefix = crate::lease::Subnet6::PREFIX;
+            (IpAddr::from(address), IpAddr::from(subnet.gateway()), (IpAddr::from(subnet.base()), prefix))
+        });
+        std::iter::once(v4).chain(v6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_interfaces_fit() {
+        let uuid = "0a1b2c3d-4e5f-4000-8000-00000000000f";
+        assert_eq!(host_interface(uuid, 0), "rkt-0a1b2c3d4-0");
+        assert!((0..36).all(|number| host_interface(uuid, number).len() <= 15));
+    }
+}

@@ -1,0 +1,124 @@
+//! What this machine has of our networks, for `rkt net`.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
+
+use rkt_pod::{Place, PodDir, State as PodState, lookup};
+
+use crate::{
+    INTERFACE_PREFIX,
+    error::Result,
+    lease, link,
+    netlink::{Family, Socket},
+    nft::{self, Entry},
+    record::State,
+};
+
+/// The leases of a network: the pods, by their addresses.
+///
+/// # Errors
+/// Where the directory cannot be read.
+pub fn leases(data: &Path, network: &str) -> Result<BTreeMap<Ipv4Addr, String>> {
+    lease::of_network(data, network)
+}
+
+/// What was put right.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// What was removed, one line each.
+    pub removed: Vec<String>,
+}
+
+/// Removes what dead pods left: all that their directories say, leases of pods that are gone, and what is in the packet
+/// filter for pods that have neither a directory nor an interface.
+///
+/// # Errors
+/// Where something cannot be looked at or removed.
+pub fn collect(data: &Path) -> Result<Collected> {
+    let mut collected = Collected::default();
+    for pod in lookup::all(data, &[Place::Run, Place::ExitedGarbage, Place::Garbage])? {
+        if State::of_pod(&pod.path()).is_ok_and(|state| state.is_some())
+            && let Ok(Some(_lock)) = pod.try_lock()
+        {
+            let place = crate::Place { data, pod: &pod.path(), uuid: pod.uuid() };
+            if let Some(problem) = crate::detach::collect(place).into_iter().next() {
+                return Err(problem);
+            }
+            collected.removed.push(format!("what was left of pod {}", pod.uuid()));
+        }
+    }
+    for network in lease::networks(data)? {
+        let leases = lease::Leases::lock(data, &network)?;
+        for (address, pod) in leases.all()? {
+            if lookup::by_uuid(data, &pod).is_none() {
+                leases.remove(address)?;
+                collected.removed.push(format!("the lease of {address} in network {network}"));
+            }
+        }
+    }
+    unknown(data, &mut collected)?;
+    Ok(collected)
+}
+
+/// Entries in the packet filter whose pods are gone without a trace.
+fn unknown(data: &Path, collected: &mut Collected) -> Result<()> {
+    // A kernel without nftables has nothing of ours in it.
+    let Ok(mut filter) = Socket::open(Family::Netfilter) else { return Ok(()) };
+    if nft::available(&mut filter).is_err() {
+        return Ok(());
+    }
+    let listed = nft::listed(&mut filter)?;
+    if listed.is_empty() {
+        return Ok(());
+    }
+    let interfaces = link::names(&mut Socket::open(Family::Route)?)?;
+    // A pod of another data directory has its interface, one of ours its directory.
+    let lives = |pod: &str| {
+        let name = crate::native::host_interface(pod, 0);
+        let name = name.trim_end_matches('0');
+        interfaces.iter().any(|interface| interface.starts_with(name)) || lookup::by_uuid(data, pod).is_some()
+    };
+    let stale: Vec<Entry> =
+        listed.into_iter().filter(|(_, pod)| !lives(pod)).map(|(entry, _)| entry).collect();
+    nft::remove(&mut filter, &stale)?;
+    collected.removed.extend(stale.iter().map(|entry| format!("{} in nftables", entry.shown())));
+    Ok(())
+}
+
+/// Makes the packet filter's table anew, in one step, with all that running pods have in it: those of this data directory by
+/// their records, others as far as the table still has them. Returns how many entries there are.
+///
+/// # Errors
+/// Where records or the table cannot be read, or not be made.
+pub fn reload(data: &Path) -> Result<usize> {
+    let mut entries: Vec<(Entry, String)> = Vec::new();
+    for pod in lookup::all(data, &[Place::Run])? {
+        if runs(&pod)
+            && let Some(state) = State::of_pod(&pod.path())?
+        {
+            entries.extend(state.entries.into_iter().map(|entry| (entry, pod.uuid().to_owned())));
+        }
+    }
+    let mut socket = Socket::open(Family::Netfilter)?;
+    for (entry, comment) in nft::listed(&mut socket)? {
+        let ours = lookup::by_uuid(data, &comment).is_some();
+        if !ours && !entries.iter().any(|(other, _)| *other == entry) {
+            entries.push((entry, comment));
+        }
+    }
+    nft::rebuild(&mut socket, &entries)?;
+    Ok(entries.len())
+}
+
+fn runs(pod: &PodDir) -> bool {
+    pod.state().is_ok_and(|state| state == PodState::Running)
+}
+
+/// Names of the interfaces on the host that are pods'.
+///
+/// # Errors
+/// Where the kernel does not list them.
+pub fn interfaces() -> Result<Vec<String>> {
+    let mut names = link::names(&mut Socket::open(Family::Route)?)?;
+    names.retain(|name| name.starts_with(INTERFACE_PREFIX));
+    Ok(names)
+}
