@@ -34,6 +34,8 @@ pub struct Place<'a> {
 pub struct Attached {
     /// Its networks.
     pub networks: Vec<NetInfo>,
+    /// The first that a network says of DNS, as `/etc/resolv.conf`.
+    pub resolv: Option<String>,
     _reservation: Reservation,
 }
 
@@ -56,9 +58,12 @@ pub fn attach(
         namespace: Namespace::of_process(pid)?,
         state: State::default(),
         infos: Vec::new(),
+        resolv: None,
     };
     match attaching.all(networks, forwards) {
-        Ok(()) => Ok(Attached { networks: attaching.infos, _reservation: reservation }),
+        Ok(()) => {
+            Ok(Attached { networks: attaching.infos, resolv: attaching.resolv, _reservation: reservation })
+        }
         Err(error) => {
             // What cannot be undone now is left to gc, which says so.
             drop(detach::collect(place));
@@ -74,6 +79,7 @@ struct Attaching<'a> {
     namespace: Namespace,
     state: State,
     infos: Vec<NetInfo>,
+    resolv: Option<String>,
 }
 
 impl Attaching<'_> {

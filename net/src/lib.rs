@@ -14,6 +14,7 @@ mod failpoint;
 mod host;
 mod lease;
 mod link;
+pub mod names;
 mod native;
 mod netlink;
 mod nft;

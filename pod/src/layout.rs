@@ -58,6 +58,10 @@ pub const STAGE2: &str = "opt/stage2";
 /// In [`STAGE1_ROOTFS`]: one file an app that has ended, holding its exit status (128 + signal for a death by signal)
 /// in decimal, without a newline.
 pub const STATUS: &str = "rkt/status";
+/// The apps' `/etc/resolv.conf`, where the command line says what is in it.
+pub const RESOLV: &str = "stage1/rootfs/etc/rkt-resolv.conf";
+/// The apps' `/etc/hosts`, where the command line says what is in it.
+pub const HOSTS: &str = "stage1/rootfs/etc/rkt-hosts";
 /// The specs that stage1 hands to `app-exec`: `specs/<app>`. Ours.
 pub const SPECS: &str = "specs";
 /// Without journald: the apps' output in the CRI log format, `logs/<app>.log`. Ours.

@@ -99,6 +99,9 @@ pub struct RunArgs {
     pub insecure_seccomp: bool,
     /// `--strict-isolators`: refuse to start where an isolator would be without effect. Ours.
     pub strict_isolators: bool,
+    /// `--dns-conf-mode=resolv=MODE,hosts=MODE`: where `/etc/resolv.conf` and `/etc/hosts` come from: `default` (networks or
+    /// the image), `host`, `none`, or `stage0`, which has written them ([`crate::layout::RESOLV`], [`crate::layout::HOSTS`]).
+    pub dns_conf_mode: String,
     /// `--ipc=auto|private|parent`
     pub ipc: Option<String>,
     /// `--supervisor=auto|systemd|direct`
@@ -138,6 +141,9 @@ impl RunArgs {
             if set {
                 args.push(flag.into());
             }
+        }
+        if !self.dns_conf_mode.is_empty() {
+            args.push(format!("--dns-conf-mode={}", self.dns_conf_mode).into());
         }
         if let Some(ipc) = &self.ipc {
             args.push(format!("--ipc={ipc}").into());

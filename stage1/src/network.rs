@@ -46,6 +46,11 @@ impl Network {
         Ok(())
     }
 
+    /// What the networks say of DNS, as a file.
+    pub(crate) fn resolv(&self) -> Option<&str> {
+        self.attached.as_ref()?.resolv.as_deref()
+    }
+
     /// Takes back what the pod had, after all its processes are gone.
     pub(crate) fn end(&mut self, pod: &Pod) {
         let Some(attached) = self.attached.take() else { return };

@@ -63,7 +63,33 @@ pub fn load(directories: &[PathBuf]) -> Result<Loaded> {
         }
     }
     loaded.networks.sort_by(|a, b| a.file.cmp(&b.file));
+    check_overlaps(&loaded.networks)?;
     Ok(loaded)
+}
+
+/// Refuses networks of ours that would give the same address to two pods.
+fn check_overlaps(networks: &[Network]) -> Result<()> {
+    let ours: Vec<(&str, &Native)> = networks
+        .iter()
+        .filter_map(|network| match &network.kind {
+            Kind::Native(native) => Some((network.name.as_str(), native)),
+            Kind::Cni(_) => None,
+        })
+        .collect();
+    for (index, (name, native)) in ours.iter().enumerate() {
+        for (other, theirs) in &ours[..index] {
+            if native.subnet4.overlaps(theirs.subnet4) {
+                return refused(format!(
+                    "networks {other:?} and {name:?}: their ranges {} and {} overlap",
+                    theirs.subnet4, native.subnet4
+                ));
+            }
+            if native.subnet6.is_some() && native.subnet6 == theirs.subnet6 {
+                return refused(format!("networks {other:?} and {name:?} have the same IPv6 range"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The networks of one directory, in the order of their files' names.

@@ -12,7 +12,11 @@ pub(super) fn parse() -> Result<RunArgs> {
 
 /// stage0 writes these arguments, so there is one spelling: `--name` or `--name=value`, and the UUID last.
 fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
-    let mut args = RunArgs { net: "none".to_owned(), ..RunArgs::default() };
+    let mut args = RunArgs {
+        net: "none".to_owned(),
+        dns_conf_mode: "resolv=default,hosts=default".to_owned(),
+        ..RunArgs::default()
+    };
     for argument in arguments {
         let Some(text) = argument.to_str() else {
             match local_config(&argument) {
@@ -35,6 +39,7 @@ fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
             }
             ("--local-config", Some(value)) => args.local_config = Some(value.into()),
             ("--hostname", Some(value)) => args.hostname = Some(value.to_owned()),
+            ("--dns-conf-mode", Some(value)) => args.dns_conf_mode = value.to_owned(),
             ("--ipc", Some(value)) => args.ipc = Some(value.to_owned()),
             ("--supervisor", Some(value)) => {
                 args.supervisor = Supervisor::from_word(value)
@@ -74,6 +79,7 @@ mod tests {
             insecure_paths: true,
             insecure_seccomp: true,
             strict_isolators: true,
+            dns_conf_mode: "resolv=host,hosts=default".to_owned(),
             ipc: Some("parent".to_owned()),
             supervisor: Supervisor::Direct,
             uuid: "0a1b2c3d-0000-4000-8000-00000000000f".to_owned(),

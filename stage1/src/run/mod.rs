@@ -1,6 +1,7 @@
 //! The entry point `run`: makes the pod and stays as its supervisor.
 
 mod args;
+mod etc;
 pub(crate) mod rights;
 mod spec;
 mod supervise;
@@ -108,7 +109,8 @@ fn make(
         let limits = limits(args, pod, launcher.as_mut(), &volumes, state)?;
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
-        let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some() };
+        let resolv = network.resolv();
+        let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some(), resolv };
         let mut apps = Vec::new();
         for (index, app) in pod.apps.iter().enumerate() {
             let path = spec::write(pod, app, &volumes[index], &context)?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use appc::schema::{App, HandlerName};
 use rkt_pod::{layout, stage1::RunArgs};
 use rustix::{fs, io::Errno};
-use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, Users, VERSION};
+use stage2::spec::{AppSpec, Mount, Seccomp, Users, VERSION};
 
 use super::{rights::Rights, volumes};
 use crate::pod::{Pod, PodApp};
@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
     pub(super) own_cgroup: bool,
     /// Whether the app gets a terminal.
     pub(super) terminal: bool,
+    /// What the pod's networks say of DNS, as a file.
+    pub(super) resolv: Option<&'a str>,
 }
 
 /// Writes the app's spec into the pod's directory and returns its absolute path.
@@ -64,7 +66,7 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         read_only_root: pod_app.runtime.read_only_root_fs,
         mounts: mounts.iter().enumerate().map(|(source, mount)| spec_mount(source, mount)).collect(),
         unprotected_paths: args.insecure_paths,
-        etc: etc_files(pod, args),
+        etc: super::etc::files(pod, args, context.resolv)?,
         exec: command(app)?,
         environment: environment(pod_app, context.terminal),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
@@ -93,30 +95,6 @@ fn command(app: &App) -> Result<Vec<String>> {
 
 fn spec_mount(source: usize, mount: &volumes::Mount) -> Mount {
     Mount { source, volume: mount.name.clone(), target: mount.target.clone(), read_only: mount.read_only }
-}
-
-/// The files of `/etc` by which a program knows where it is.
-fn etc_files(pod: &Pod, args: &RunArgs) -> Vec<EtcFile> {
-    let hostname = args.hostname.clone().unwrap_or_else(|| format!("rkt-{}", pod.uuid));
-    let file = |name: &str, content: String, only_if_missing| EtcFile {
-        name: name.to_owned(),
-        content,
-        only_if_missing,
-    };
-    vec![
-        file("hosts", hosts(&hostname), true),
-        file("hostname", format!("{hostname}\n"), false),
-        file("machine-id", format!("{}\n", pod.uuid.replace('-', "")), false),
-    ]
-}
-
-fn hosts(hostname: &str) -> String {
-    format!(
-        "127.0.0.1 localhost localhost.domain localhost4 localhost4.localdomain4 {hostname}\n\
-         ::1 ip6-localhost ip6-loopback localhost6 localhost6.localdomain6\n\
-         fe00::0 ip6-localnet\nff00::0 ip6-mcastprefix\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n\
-         ff02::3 ip6-allhosts\n"
-    )
 }
 
 /// The environment: the app's own, what it leaves unset, and what the executor says.

@@ -3,6 +3,7 @@
 mod arguments;
 mod environment;
 mod extras;
+mod names;
 mod pod;
 mod start;
 mod users;

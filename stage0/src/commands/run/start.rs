@@ -9,6 +9,7 @@ use rkt_pod::{
     users::Range,
 };
 
+use super::names::{NameArgs, Names};
 use crate::{commands::global::Global, output, stage1};
 
 /// How a pod is run.
@@ -17,6 +18,8 @@ pub(crate) struct StartArgs {
     /// The pod's networks: host, none, all, or names with what their plugins are told, NAME[:KEY=VALUE;…][,NAME…]
     #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     net: Vec<String>,
+    #[command(flatten)]
+    names: NameArgs,
     /// Pod's hostname
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -43,6 +46,7 @@ fn supervisor(word: &str) -> Result<Supervisor, String> {
 pub(crate) struct Start {
     program: std::path::PathBuf,
     networks: Vec<Network>,
+    names: Names,
     args: RunArgs,
 }
 
@@ -53,6 +57,7 @@ impl StartArgs {
         let program = stage1::program()?;
         let selection = Selection::read(&self.net)?;
         let networks = networks(global, &selection)?;
+        let names = self.names.read()?;
         let args = RunArgs {
             debug: global.debug,
             net: selection.list(),
@@ -64,11 +69,12 @@ impl StartArgs {
             insecure_paths: global.insecure.paths(),
             insecure_seccomp: global.insecure.seccomp(),
             strict_isolators: self.strict_isolators,
+            dns_conf_mode: names.modes.to_string(),
             ipc: self.ipc.clone(),
             supervisor: self.supervisor,
             uuid: String::new(),
         };
-        Ok(Start { program, networks, args })
+        Ok(Start { program, networks, names, args })
     }
 }
 
@@ -99,8 +105,10 @@ impl Start {
             Ok(range) => self.args.private_users = range,
             Err(error) => return error.into(),
         }
-        if let Err(error) = rkt_net::config::store(&pod.path(), &self.networks) {
-            return error.into();
+        let hostname = self.args.hostname.clone().unwrap_or_else(|| format!("rkt-{}", pod.uuid()));
+        let stored = rkt_net::config::store(&pod.path(), &self.networks).map_err(Into::into);
+        if let Err(error) = stored.and_then(|()| self.names.write(&pod.path(), &hostname)) {
+            return error;
         }
         stage1::run(&self.program, pod, lock, &self.args)
     }
