@@ -28,7 +28,8 @@ needs := gcc=/usr/bin/gcc pkg-config=/usr/bin/pkg-config make=/usr/bin/make \
   busybox-static=/bin/busybox debootstrap=/usr/sbin/debootstrap systemd-container=/usr/bin/systemd-nspawn \
   appc-spec=/usr/bin/actool jq=/usr/bin/jq openssl=/usr/bin/openssl xz-utils=/usr/bin/xz zstd=/usr/bin/zstd bzip2=/usr/bin/bzip2 strace=/usr/bin/strace \
   skopeo=/usr/bin/skopeo umoci=/usr/bin/umoci buildah=/usr/bin/buildah podman=/usr/bin/podman docker-registry=/usr/bin/docker-registry \
-  gnupg=/usr/bin/gpg nginx=/usr/sbin/nginx dpkg-dev=/usr/bin/dpkg-deb util-linux=/usr/bin/nsenter iproute2=/usr/sbin/ip
+  gnupg=/usr/bin/gpg nginx=/usr/sbin/nginx dpkg-dev=/usr/bin/dpkg-deb util-linux=/usr/bin/nsenter iproute2=/usr/sbin/ip \
+  nftables=/usr/sbin/nft iptables=/usr/sbin/iptables containernetworking-plugins=/usr/lib/cni/bridge
 
 ## build: all programs, for development
 build:

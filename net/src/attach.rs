@@ -5,17 +5,18 @@ use std::{net::IpAddr, path::Path};
 use rustix::io::Errno;
 
 use crate::{
-    config::{Kind, Native, Network},
+    cni::{self, Chain, Directories, Outcome},
+    config::{Cni, Kind, Native, Network},
     detach,
     error::{Error, Result},
     failpoint::failpoint,
     host,
-    link::Namespace,
+    link::{self, Namespace},
     native::{self, Plan},
     netlink::{Family, Socket},
     nft, overview,
     ports::{self, Forward, Reservation, reserve},
-    record::{self, NET, NET_INFO, NetInfo, State},
+    record::{self, CniState, NET, NET_INFO, NetInfo, State},
 };
 
 /// A pod, and where it is.
@@ -36,37 +37,47 @@ pub struct Attached {
     pub networks: Vec<NetInfo>,
     /// The first that a network says of DNS, as `/etc/resolv.conf`.
     pub resolv: Option<String>,
+    /// Its namespace, where plugins will want it at the end. Without one the kernel takes it down with the last process.
+    pub(crate) namespace: Option<Namespace>,
     _reservation: Reservation,
 }
 
-/// Gives the pod that process `pid` is in these networks, each with what its plugin is told, and forwards ports to it.
-/// Where something fails all that was done is undone.
+/// What a pod is to get.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Its networks, each with what its plugin is told.
+    pub networks: &'a [(Network, String)],
+    /// Its ports.
+    pub forwards: &'a [Forward],
+    /// Where plugins are.
+    pub directories: &'a Directories,
+}
+
+/// Gives the pod that process `pid` is in what was asked for. Where something fails all that was done is undone.
 ///
 /// # Errors
 /// What failed, on which network.
-pub fn attach(
-    place: Place<'_>,
-    pid: u32,
-    networks: &[(Network, String)],
-    forwards: &[Forward],
-) -> Result<Attached> {
-    let reservation = reserve(forwards)?;
+pub fn attach(place: Place<'_>, pid: u32, request: Request<'_>) -> Result<Attached> {
+    let reservation = reserve(request.forwards)?;
     let mut attaching = Attaching {
         place,
         pid,
+        request,
         host: Socket::open(Family::Route)?,
         namespace: Namespace::of_process(pid)?,
         state: State::default(),
         infos: Vec::new(),
         resolv: None,
     };
-    match attaching.all(networks, forwards) {
+    match attaching.all() {
         Ok(()) => {
-            Ok(Attached { networks: attaching.infos, resolv: attaching.resolv, _reservation: reservation })
+            let Attaching { infos: networks, resolv, namespace, state, .. } = attaching;
+            let namespace = (!state.cni.is_empty()).then_some(namespace);
+            Ok(Attached { networks, resolv, namespace, _reservation: reservation })
         }
         Err(error) => {
             // What cannot be undone now is left to gc, which says so.
-            drop(detach::collect(place));
+            drop(detach::undo(place, Some(&attaching.namespace), false));
             Err(error)
         }
     }
@@ -75,6 +86,7 @@ pub fn attach(
 struct Attaching<'a> {
     place: Place<'a>,
     pid: u32,
+    request: Request<'a>,
     host: Socket,
     namespace: Namespace,
     state: State,
@@ -83,37 +95,46 @@ struct Attaching<'a> {
 }
 
 impl Attaching<'_> {
-    fn all(&mut self, networks: &[(Network, String)], forwards: &[Forward]) -> Result<()> {
-        let plans = self.plan(networks)?;
-        let addresses = forwarded_to(networks, &plans);
-        let mut entries: Vec<nft::Entry> = plans.iter().flat_map(|(_, plan)| plan.entries()).collect();
-        entries.extend(ports::entries(forwards, &addresses));
+    fn all(&mut self) -> Result<()> {
+        let target = forwarded_to(self.request.networks);
+        let plans = self.plan()?;
         self.state.interfaces = plans.iter().map(|(_, plan)| plan.host_interface.clone()).collect();
-        self.state.entries = entries;
+        self.state.entries = plans.iter().flat_map(|(_, plan)| plan.entries()).collect();
+        let plan = plans.iter().find(|(name, _)| target.is_some_and(|target| target.name == *name));
+        let mut addresses = plan.map(|(_, plan)| plan.all()).unwrap_or_default();
+        self.state.entries.extend(ports::entries(self.request.forwards, &addresses));
         self.note()?;
         failpoint!("net-noted");
         self.make(&plans)?;
-        host::forward(plans.iter().any(|(_, plan)| plan.addresses.v6.is_some()))?;
-        if !forwards.is_empty() {
-            for (_, plan) in &plans {
-                host::let_loopback_out(&plan.host_interface)?;
+        if !plans.is_empty() || !self.request.forwards.is_empty() {
+            host::forward(plans.iter().any(|(_, plan)| plan.addresses.v6.is_some()))?;
+        }
+        for (number, (network, args)) in self.request.networks.iter().enumerate() {
+            let Kind::Cni(cni) = &network.kind else { continue };
+            let outcome = self.add(number, network, cni, args).map_err(|error| error.of(&network.name))?;
+            if target.is_some_and(|target| target.name == network.name) && !network.forwards_ports() {
+                addresses = outcome.addresses.iter().map(|(address, _)| *address).collect();
+                self.state.entries.extend(ports::entries(self.request.forwards, &addresses));
+                self.note()?;
             }
         }
+        self.let_loopback_reach(&addresses)?;
         self.filter()?;
         failpoint!("net-filtered");
+        self.infos.sort_by_key(|info| (info.if_name.len(), info.if_name.clone()));
         record::write(self.place.pod, NET_INFO, &self.infos)?;
         failpoint!("net-told");
         Ok(())
     }
 
     /// Decides what is made, and leases addresses. Nothing else happens yet.
-    fn plan<'n>(&mut self, networks: &'n [(Network, String)]) -> Result<Vec<(&'n str, Plan)>> {
+    fn plan(&mut self) -> Result<Vec<(String, Plan)>> {
         let mut plans = Vec::new();
-        for (number, (network, args)) in networks.iter().enumerate() {
+        for (number, (network, args)) in self.request.networks.iter().enumerate() {
             let Kind::Native(native) = &network.kind else { continue };
             let plan =
                 self.plan_one(number, network, native, args).map_err(|error| error.of(&network.name))?;
-            plans.push((network.name.as_str(), plan));
+            plans.push((network.name.clone(), plan));
         }
         failpoint!("net-leased");
         Ok(plans)
@@ -126,31 +147,39 @@ impl Attaching<'_> {
         let plan = Plan {
             host_interface: native::host_interface(uuid, number),
             interface: format!("eth{number}"),
-            index: native::index(number),
             mtu,
             addresses,
             native: native.clone(),
         };
         self.infos.push(NetInfo {
-            net_name: network.name.clone(),
-            net_conf: self.place.pod.join(NET).join(&network.file).display().to_string(),
-            plugin_path: String::new(),
             if_name: plan.interface.clone(),
             ip: addresses.v4.to_string(),
-            args: args.to_owned(),
             mask: native.subnet4.mask().to_string(),
             ip6: addresses.v6.iter().map(ToString::to_string).collect(),
             gateway: Some(native.subnet4.gateway().into()),
             host_if_name: Some(plan.host_interface.clone()),
+            ..self.info(network, args)
         });
         Ok(plan)
+    }
+
+    fn info(&self, network: &Network, args: &str) -> NetInfo {
+        NetInfo {
+            net_name: network.name.clone(),
+            net_conf: self.place.pod.join(NET).join(&network.file).display().to_string(),
+            args: args.to_owned(),
+            ..NetInfo::default()
+        }
     }
 
     fn note(&self) -> Result<()> {
         self.state.write(self.place.pod)
     }
 
-    fn make(&mut self, plans: &[(&str, Plan)]) -> Result<()> {
+    fn make(&mut self, plans: &[(String, Plan)]) -> Result<()> {
+        if plans.is_empty() {
+            return Ok(());
+        }
         for (network, plan) in plans {
             plan.make_link(&mut self.host, self.pid).map_err(|error| error.of(network))?;
         }
@@ -170,6 +199,92 @@ impl Attaching<'_> {
             way_out &= !gives_way_out;
         }
         failpoint!("net-addressed");
+        Ok(())
+    }
+
+    /// Has plugins add the pod to a network. That they were asked is noted before, so that they are asked to undo it.
+    fn add(&mut self, number: usize, network: &Network, cni: &Cni, args: &str) -> Result<Outcome> {
+        let directories = self.request.directories;
+        let forwards = match forwarded_to(self.request.networks) {
+            Some(target) if target.name == network.name => self.request.forwards,
+            _ => &[],
+        };
+        let runtime = cni::runtime(cni, forwards);
+        let interface = format!("eth{number}");
+        let namespace = self.namespace.path();
+        self.state.cni.push(CniState {
+            network: network.name.clone(),
+            interface: interface.clone(),
+            args: args.to_owned(),
+            runtime: runtime.clone(),
+            namespace: namespace.clone(),
+            plugin_dirs: directories.0.iter().map(|path| path.display().to_string()).collect(),
+            result: None,
+        });
+        self.note()?;
+        let chain = Chain {
+            network: &network.name,
+            cni,
+            runtime: &runtime,
+            uuid: self.place.uuid,
+            namespace: &namespace,
+            interface: &interface,
+            args,
+            directories,
+        };
+        let outcome = chain.add()?;
+        failpoint!("net-added");
+        if let Some(state) = self.state.cni.last_mut() {
+            state.result = Some(outcome.result.clone());
+        }
+        self.note()?;
+        self.tell(network, args, &interface, cni, &outcome)?;
+        Ok(outcome)
+    }
+
+    fn tell(
+        &mut self,
+        network: &Network,
+        args: &str,
+        interface: &str,
+        cni: &Cni,
+        outcome: &Outcome,
+    ) -> Result<()> {
+        if self.resolv.is_none() && !outcome.dns.is_empty() {
+            let comment = format!("Generated by rkt from network {}", network.name);
+            self.resolv = Some(outcome.dns.file(&comment));
+        }
+        let first = cni.plugins.first().and_then(|plugin| plugin["type"].as_str()).unwrap_or_default();
+        let mask = |prefix: u8| u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        let v4 = outcome.v4();
+        let v6 = outcome.addresses.iter().filter(|(address, _)| address.is_ipv6());
+        self.infos.push(NetInfo {
+            plugin_path: cni::find(self.request.directories, first)?.display().to_string(),
+            if_name: interface.to_owned(),
+            ip: v4.map(|(address, _)| address.to_string()).unwrap_or_default(),
+            mask: v4
+                .map(|(_, prefix)| std::net::Ipv4Addr::from(mask(prefix)).to_string())
+                .unwrap_or_default(),
+            ip6: v6.map(|(address, _)| address.to_string()).collect(),
+            gateway: outcome.gateway,
+            host_if_name: outcome.host_interface.clone(),
+            ..self.info(network, args)
+        });
+        Ok(())
+    }
+
+    /// Lets this machine's own programs reach forwarded ports by 127.0.0.1.
+    fn let_loopback_reach(&mut self, addresses: &[IpAddr]) -> Result<()> {
+        if self.request.forwards.is_empty() {
+            return Ok(());
+        }
+        for address in addresses.iter().filter(|address| address.is_ipv4()) {
+            if let Some(way) = link::way_to(&mut self.host, *address)?
+                && let Some(link) = link::by_index(&mut self.host, way.index)?
+            {
+                host::let_loopback_out(&link.name)?;
+            }
+        }
         Ok(())
     }
 
@@ -197,9 +312,8 @@ impl Attaching<'_> {
     }
 }
 
-/// The addresses that ports are forwarded to: those in the first network that hides its pods, else in the last.
-fn forwarded_to(networks: &[(Network, String)], plans: &[(&str, Plan)]) -> Vec<IpAddr> {
-    let chosen = networks.iter().find(|(network, _)| network.masquerades()).or(networks.last());
-    let plan = chosen.and_then(|(network, _)| plans.iter().find(|(name, _)| *name == network.name));
-    plan.map(|(_, plan)| plan.all()).unwrap_or_default()
+/// The network that ports are forwarded into: the first that hides its pods, else the last.
+fn forwarded_to(networks: &[(Network, String)]) -> Option<&Network> {
+    let networks = || networks.iter().map(|(network, _)| network);
+    networks().find(|network| network.masquerades()).or_else(|| networks().next_back())
 }

@@ -7,6 +7,7 @@
 //! attaches and detaches.
 
 mod attach;
+pub mod cni;
 pub mod config;
 mod detach;
 pub mod error;
@@ -22,12 +23,16 @@ pub mod overview;
 pub mod ports;
 pub mod record;
 
-pub use attach::{Attached, Place, attach};
+pub use attach::{Attached, Place, Request, attach};
+pub use cni::Directories;
 pub use config::{Loaded, Network, Selection, load};
 pub use detach::collect;
 pub use error::{Error, Result};
+pub use lease::{Subnet4, Subnet6};
 pub use ports::{Forward, Protocol, reserve};
 pub use record::NetInfo;
+
+use config::Kind;
 
 /// What the names of our interfaces on the host begin with.
 const INTERFACE_PREFIX: &str = "rkt-";
@@ -35,9 +40,21 @@ const INTERFACE_PREFIX: &str = "rkt-";
 /// Checks that this machine can give a pod these networks and ports, and changes nothing.
 ///
 /// # Errors
-/// Where the kernel has no nftables, or a port is taken.
-pub fn check(networks: &[Network], forwards: &[Forward]) -> Result<()> {
-    let native = networks.iter().any(|network| matches!(network.kind, config::Kind::Native(_)));
+/// Where the kernel has no nftables, a plugin is missing, or a port is taken.
+pub fn check(networks: &[Network], forwards: &[Forward], directories: &Directories) -> Result<()> {
+    let mut native = false;
+    for network in networks {
+        match &network.kind {
+            Kind::Native(_) => native = true,
+            Kind::Cni(cni) => {
+                let programs =
+                    cni.plugins.iter().flat_map(|plugin| [&plugin["type"], &plugin["ipam"]["type"]]);
+                for program in programs.filter_map(|name| name.as_str()) {
+                    cni::find(directories, program).map_err(|error| error.of(&network.name))?;
+                }
+            }
+        }
+    }
     if native || !forwards.is_empty() {
         nft::available(&mut netlink::Socket::open(netlink::Family::Netfilter)?)?;
     }

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 use rkt_pod::{Place, PodDir, State as PodState, lookup};
 
 use crate::{
-    INTERFACE_PREFIX,
     error::Result,
     lease, link,
     netlink::{Family, Socket},
@@ -109,16 +108,40 @@ pub fn reload(data: &Path) -> Result<usize> {
     Ok(entries.len())
 }
 
-fn runs(pod: &PodDir) -> bool {
-    pod.state().is_ok_and(|state| state == PodState::Running)
-}
-
-/// Names of the interfaces on the host that are pods'.
+/// Looks whether all running pods still have what they were given. Returns what they lack, one line each.
 ///
 /// # Errors
-/// Where the kernel does not list them.
-pub fn interfaces() -> Result<Vec<String>> {
-    let mut names = link::names(&mut Socket::open(Family::Route)?)?;
-    names.retain(|name| name.starts_with(INTERFACE_PREFIX));
-    Ok(names)
+/// Where records or the kernel's tables cannot be read.
+pub fn check(data: &Path) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    let interfaces = link::names(&mut Socket::open(Family::Route)?)?;
+    let listed = nft::listed(&mut Socket::open(Family::Netfilter)?)?;
+    for pod in lookup::all(data, &[Place::Run])?.into_iter().filter(runs) {
+        let Some(state) = State::of_pod(&pod.path())? else { continue };
+        let uuid = pod.uuid();
+        for name in state.interfaces.iter().filter(|name| !interfaces.contains(name)) {
+            problems.push(format!("pod {uuid}: interface {name} is gone"));
+        }
+        let missing = |entry: &&Entry| !listed.iter().any(|(other, _)| other == *entry);
+        if let Some(entry) = state.entries.iter().find(missing) {
+            let shown = entry.shown();
+            problems.push(format!(
+                "pod {uuid}: {shown} is not in nftables any more (`rkt net reload` puts it back)"
+            ));
+        }
+        for network in &state.cni {
+            let place = crate::Place { data, pod: &pod.path(), uuid };
+            let checked = crate::detach::with_chain(place, network, &network.namespace, |chain| {
+                network.result.as_ref().map_or(Ok(()), |result| chain.check(result))
+            });
+            if let Err(error) = checked.and_then(|checked| checked) {
+                problems.push(format!("pod {uuid}: network {:?}: {error}", network.network));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+fn runs(pod: &PodDir) -> bool {
+    pod.state().is_ok_and(|state| state == PodState::Running)
 }

@@ -83,6 +83,8 @@ pub(crate) struct CniState {
     pub(crate) args: String,
     /// What was put into their configuration.
     pub(crate) runtime: Value,
+    /// The path of the namespace, by which they know it while the pod runs.
+    pub(crate) namespace: String,
     /// Where plugins are looked for.
     pub(crate) plugin_dirs: Vec<String>,
     /// What the last of them said, once all have done their work.

@@ -1,9 +1,11 @@
 //! The pod's network, from its beginning to its end.
 
-use std::path::Path;
+use std::{os::fd::AsFd, path::Path};
 
 use anyhow::{Context, Result};
-use rkt_net::{Attached, Forward, Network as Configured, Place, Selection};
+use rkt_net::{Attached, Directories, Forward, Network as Configured, Place, Request, Selection};
+use rkt_pod::{layout, stage1::RunArgs};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{init::Init, output, pod::Pod};
 
@@ -13,20 +15,23 @@ pub(crate) struct Network {
     selection: Selection,
     networks: Vec<(Configured, String)>,
     forwards: Vec<Forward>,
+    directories: Directories,
     attached: Option<Attached>,
 }
 
 impl Network {
     /// Reads what stage0 has laid down in the pod's directory.
-    pub(crate) fn load(list: &str, pod: &Pod) -> Result<Network> {
-        let selection = Selection::read(&[list.to_owned()])?;
+    pub(crate) fn load(args: &RunArgs, pod: &Pod) -> Result<Network> {
+        let selection = Selection::read(std::slice::from_ref(&args.net))?;
+        let local = args.local_config.clone().unwrap_or_else(|| layout::LOCAL_CONFIG_DIR.into());
+        let directories = Directories::new(Path::new(&local));
         let apps: Vec<&appc::schema::App> = pod.apps.iter().map(|app| &app.app).collect();
         let forwards = rkt_net::ports::resolve(&pod.manifest, &apps)?;
         let networks = match selection {
             Selection::Host | Selection::None => Vec::new(),
             _ => rkt_net::config::stored(&pod.path, &selection)?,
         };
-        Ok(Network { selection, networks, forwards, attached: None })
+        Ok(Network { selection, networks, forwards, directories, attached: None })
     }
 
     /// Whether the pod has a network namespace of its own.
@@ -40,8 +45,9 @@ impl Network {
             return Ok(());
         }
         let pid = u32::try_from(init.pid.as_raw_nonzero().get())?;
-        let attached = rkt_net::attach(place(pod), pid, &self.networks, &self.forwards)
-            .context("set up the pod's network")?;
+        let request =
+            Request { networks: &self.networks, forwards: &self.forwards, directories: &self.directories };
+        let attached = rkt_net::attach(place(pod), pid, request).context("set up the pod's network")?;
         self.attached = Some(attached);
         Ok(())
     }
@@ -54,10 +60,23 @@ impl Network {
     /// Takes back what the pod had, after all its processes are gone.
     pub(crate) fn end(&mut self, pod: &Pod) {
         let Some(attached) = self.attached.take() else { return };
+        if attached.needs_plugins()
+            && let Err(error) = own_children()
+        {
+            output::say(&format!("take down the pod's network: {error:#}"));
+        }
         for problem in attached.detach(place(pod)) {
             output::say(&format!("take down the pod's network: {problem}"));
         }
     }
+}
+
+/// Has this process's further children be born beside it, and not in the PID namespace of a pod that is dead.
+fn own_children() -> Result<()> {
+    const OWN: &str = "/proc/self/ns/pid";
+    let own = std::fs::File::open(OWN).with_context(|| format!("open {OWN}"))?;
+    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
+        .context("leave the pod's PID namespace")
 }
 
 fn place(pod: &Pod) -> Place<'_> {

@@ -187,7 +187,7 @@ impl Rkt {
         A: AsRef<OsStr>,
     {
         let all: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        self.start_with(all, |rkt, args| rkt.net_args(args))
+        self.start_with(all, Rkt::net_args)
     }
 
     /// Runs a pod to its end.

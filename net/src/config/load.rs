@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -16,6 +17,10 @@ use crate::error::{Error, Result, failed, refused};
 
 /// More than a configuration ever has.
 const LONGEST: u64 = 1024 * 1024;
+
+/// How long each plugin may take, in seconds: our own addition to a configuration.
+const TIMEOUT: &str = "rktTimeout";
+const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All networks, and what is to be said about how they were found.
 #[derive(Debug, Default)]
@@ -166,7 +171,14 @@ impl Cni {
                 return Err(format!("{kind:?} cannot be a plugin's name"));
             }
         }
-        Ok(Cni { version, plugins, disable_check: config["disableCheck"] == true })
+        let timeout = match &config[TIMEOUT] {
+            Value::Null => USUAL_TIMEOUT,
+            value => match value.as_u64() {
+                Some(seconds) if (1..=3600).contains(&seconds) => Duration::from_secs(seconds),
+                _ => return Err(format!("{TIMEOUT} must be from 1 to 3600 seconds")),
+            },
+        };
+        Ok(Cni { version, plugins, disable_check: config["disableCheck"] == true, timeout })
     }
 }
 
@@ -250,6 +262,7 @@ mod tests {
             (r#"{"name": "x", "type": "../ptp"}"#, "cannot be a plugin's name"),
             (r#"{"name": "x", "type": "ptp", "cniVersion": "9.0"}"#, "none that rkt knows"),
             (r#"{"name": "x", "plugins": []}"#, "not a list of plugins"),
+            (r#"{"name": "x", "type": "ptp", "rktTimeout": 0}"#, "rktTimeout must be"),
             (r#"{"name": "x", "type": "rkt", "ipam": {"subnet": "10.0.0.0/33"}}"#, "from 8 to 30"),
             (r#"{"name": "x", "type": "rkt", "ipam": {"subnet": "10.0.0.0/8"}, "mtu": 3}"#, "mtu must be"),
             (r#"{"name": "x", "type": "rkt", "ipam": {"subnet": "10.0.0.0/8"}, "mtv": 3}"#, "unknown field"),

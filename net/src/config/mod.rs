@@ -5,6 +5,8 @@ mod native;
 mod selection;
 mod store;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 pub use load::{Loaded, load};
@@ -43,6 +45,8 @@ pub struct Cni {
     pub plugins: Vec<Value>,
     /// Whether plugins must not be asked to check.
     pub disable_check: bool,
+    /// How long each plugin may take.
+    pub timeout: Duration,
 }
 
 impl Network {

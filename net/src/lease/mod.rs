@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn addresses_go_round() {
         let data = tempfile::tempdir().unwrap();
-        let mut next = |pod| take(data.path(), "10.0.0.0/29", pod);
+        let next = |pod| take(data.path(), "10.0.0.0/29", pod);
         for want in 2..=4 {
             assert_eq!(next(ONE), Some(format!("10.0.0.{want}")));
         }

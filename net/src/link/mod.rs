@@ -4,7 +4,7 @@ mod namespace;
 mod requests;
 
 pub(crate) use namespace::{Namespace, fresh};
-pub(crate) use requests::{Address, Route, Veth, address, dummy, route, up, veth};
+pub(crate) use requests::{Address, Route, Veth, address, route, up, veth};
 
 use std::net::IpAddr;
 

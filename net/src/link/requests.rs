@@ -43,10 +43,8 @@ pub(crate) struct Veth<'a> {
     pub(crate) host: &'a str,
     /// The name in the pod.
     pub(crate) pod: &'a str,
-    /// The number in the pod, where nothing has taken it yet.
-    pub(crate) pod_index: u32,
-    /// A process of the pod.
-    pub(crate) pid: u32,
+    /// A process of the pod; without one both ends are where they are made.
+    pub(crate) pid: Option<u32>,
     /// The largest packet.
     pub(crate) mtu: u32,
 }
@@ -57,31 +55,22 @@ pub(crate) fn veth(batch: &mut Batch, veth: Veth<'_>) {
     header.ifi_flags = IfinfoFlags::Up as u32;
     header.ifi_change = IfinfoFlags::Up as u32;
     let mut request = rt_link::Request::new().set_create().set_excl().op_newlink_do(&header);
-    // The kernel does not bring an end up that has no other end yet.
-    let mut header = Ifinfomsg::new();
-    header.ifi_index = i32::try_from(veth.pod_index).unwrap_or(0);
     let mut info = Vec::new();
     info_kind(&mut info, b"veth");
     let data = push_nested_header(&mut info, IFLA_INFO_DATA);
     let peer = push_nested_header(&mut info, VETH_INFO_PEER);
-    info.extend(header.as_slice());
-    PushLinkAttrs::new(&mut info)
-        .push_ifname_bytes(veth.pod.as_bytes())
-        .push_mtu(veth.mtu)
-        .push_net_ns_pid(veth.pid);
+    // The kernel does not bring an end up that has no other end yet.
+    info.extend(Ifinfomsg::new().as_slice());
+    let mut attributes =
+        PushLinkAttrs::new(&mut info).push_ifname_bytes(veth.pod.as_bytes()).push_mtu(veth.mtu);
+    if let Some(pid) = veth.pid {
+        attributes = attributes.push_net_ns_pid(pid);
+    }
+    drop(attributes);
     finalize_nested_header(&mut info, peer);
     finalize_nested_header(&mut info, data);
     with_info(request.encode().push_ifname_bytes(veth.host.as_bytes()).push_mtu(veth.mtu), &info);
     batch.add("make interface", veth.host, &request);
-}
-
-/// Makes an interface that leads nowhere.
-pub(crate) fn dummy(batch: &mut Batch, name: &str) {
-    let mut request = rt_link::Request::new().set_create().set_excl().op_newlink_do(&Ifinfomsg::new());
-    let mut info = Vec::new();
-    info_kind(&mut info, b"dummy");
-    with_info(request.encode().push_ifname_bytes(name.as_bytes()), &info);
-    batch.add("make interface", name, &request);
 }
 
 fn info_kind(info: &mut Vec<u8>, kind: &[u8]) {

@@ -10,13 +10,11 @@ use crate::{
     INTERFACE_PREFIX,
     config::Native,
     error::{Error, Result},
-    link::{self, Address, Route, Veth},
+    link::{self, Address, Link, Route, Veth},
     netlink::{Batch, Socket},
     nft::Entry,
 };
 
-/// The number that the first interface of a pod gets. Number 1 is its loopback device.
-const FIRST_INDEX: u32 = 2;
 /// What we take for the largest packet where nothing leads out.
 const USUAL_MTU: u32 = 1500;
 /// An address to ask the way to: nobody's (RFC 5737).
@@ -29,8 +27,6 @@ pub(crate) struct Plan {
     pub(crate) host_interface: String,
     /// The interface in the pod.
     pub(crate) interface: String,
-    /// Its number.
-    pub(crate) index: u32,
     /// The largest packet.
     pub(crate) mtu: u32,
     /// The addresses.
@@ -44,11 +40,6 @@ pub(crate) fn host_interface(uuid: &str, number: usize) -> String {
     let digits: String = uuid.chars().filter(|digit| *digit != '-').take(9).collect();
     let last = u32::try_from(number).ok().and_then(|number| char::from_digit(number, 36)).unwrap_or('z');
     format!("{INTERFACE_PREFIX}{digits}-{last}")
-}
-
-/// The number that the pod's interface of network number `number` gets.
-pub(crate) fn index(number: usize) -> u32 {
-    FIRST_INDEX + u32::try_from(number).unwrap_or(0)
 }
 
 /// The largest packet of a network: what its configuration says, else what this machine's way out takes.
@@ -85,13 +76,7 @@ impl Plan {
     /// Makes the pair of interfaces.
     pub(crate) fn make_link(&self, host: &mut Socket, pid: u32) -> Result<()> {
         let mut batch = Batch::default();
-        let veth = Veth {
-            host: &self.host_interface,
-            pod: &self.interface,
-            pod_index: self.index,
-            pid,
-            mtu: self.mtu,
-        };
+        let veth = Veth { host: &self.host_interface, pod: &self.interface, pid: Some(pid), mtu: self.mtu };
         link::veth(&mut batch, veth);
         host.execute(&batch)
     }
@@ -115,7 +100,7 @@ impl Plan {
     /// Gives the pod its addresses and routes. `way_out`: whether it gets a default route.
     pub(crate) fn address_pod(&self, pod: &mut Socket, way_out: bool) -> Result<()> {
         let mut batch = Batch::default();
-        let index = self.index;
+        let index = find(pod, &self.interface)?.index;
         link::up(&mut batch, index, &self.interface);
         for (address, gateway, (base, prefix)) in self.families() {
             let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -150,6 +135,11 @@ impl Plan {
         });
         std::iter::once(v4).chain(v6)
     }
+}
+
+fn find(socket: &mut Socket, name: &str) -> Result<Link> {
+    let found = link::by_name(socket, name)?;
+    found.ok_or_else(|| Error::Refused(format!("interface {name} vanished: who removed it?")))
 }
 
 #[cfg(test)]

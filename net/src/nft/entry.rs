@@ -13,7 +13,7 @@ use crate::ports::Protocol;
 /// One element of one set or map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Packets from this address leave as if they came from this machine.
     Masquerade {
         /// The pod's address.

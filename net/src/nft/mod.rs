@@ -9,7 +9,7 @@ mod rule;
 mod table;
 
 pub(crate) use elements::{add, available, listed, rebuild, remove};
-pub use entry::Entry;
+pub(crate) use entry::Entry;
 
 use netlink_bindings::nftables::Nfgenmsg;
 

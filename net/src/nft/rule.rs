@@ -109,7 +109,7 @@ impl Rule {
     }
 
     /// Goes on only where the first value is not this.
-    pub(super) fn is_not(self, value: &[u8]) -> Rule {
+    pub(super) fn differs(self, value: &[u8]) -> Rule {
         self.compare(CmpOps::Neq, value)
     }
 
@@ -160,12 +160,12 @@ impl Rule {
     }
 
     /// Goes on only with the first packets of connections.
-    pub(super) fn is_new(self) -> Rule {
+    pub(super) fn only_new(self) -> Rule {
         self.tracked(CtKeys::State, STATE_NEW)
     }
 
     /// Goes on only where the connection's destination was changed.
-    pub(super) fn is_forwarded(self) -> Rule {
+    pub(super) fn only_forwarded(self) -> Rule {
         self.tracked(CtKeys::Status, STATUS_DNAT)
     }
 
@@ -182,11 +182,11 @@ impl Rule {
             .end_nested()
             .nested_xor()
             .push_value(&[0; 4]);
-        self.is_not(&[0; 4])
+        self.differs(&[0; 4])
     }
 
     /// Goes on only with packets to an address of this machine.
-    pub(super) fn to_this_machine(mut self) -> Rule {
+    pub(super) fn only_to_this_machine(mut self) -> Rule {
         self.list()
             .nested_elem()
             .nested_data_fib()
@@ -197,7 +197,7 @@ impl Rule {
     }
 
     /// Goes on only where an answer would not leave through the interface that the packet came in by.
-    pub(super) fn from_elsewhere(mut self) -> Rule {
+    pub(super) fn only_strangers(mut self) -> Rule {
         self.list()
             .nested_elem()
             .nested_data_fib()

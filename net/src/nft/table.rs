@@ -126,7 +126,7 @@ fn set(batch: &mut Batch, id: u32, name: &str, key: (u32, u32), data: Option<(u3
 
 /// What a pod must not send: packets in the name of others, and to what listens on this machine's loopback only.
 fn guard(batch: &mut Batch) {
-    from_pods().from_elsewhere().drop().add(batch, "guard");
+    from_pods().only_strangers().drop().add(batch, "guard");
     from_pods()
         .only(Ip::V4)
         .payload(PayloadBase::NetworkHeader, 16, 1, FIRST)
@@ -146,7 +146,7 @@ fn forward(batch: &mut Batch) {
         .in_set(CLOSED)
         .meta(MetaKeys::Oifname, FIRST)
         .not_in_set(CLOSED)
-        .is_new()
+        .only_new()
         .drop()
         .add(batch, "forward");
 }
@@ -157,7 +157,7 @@ fn ports(batch: &mut Batch) {
     let loopback = Rule::default().only(Ip::V6).destination(Ip::V6);
     loopback.is(&std::net::Ipv6Addr::LOCALHOST.octets()).leave().add(batch, "ports");
     for hook in ["prerouting", "output"] {
-        Rule::default().to_this_machine().goto("ports").add(batch, hook);
+        Rule::default().only_to_this_machine().goto("ports").add(batch, hook);
     }
     for ip in Ip::ALL {
         let names = names(ip);
@@ -181,7 +181,7 @@ fn postrouting(batch: &mut Batch) {
     // Whoever reaches a pod through a port from where it could not answer to: this machine's loopback, a pod by way of the
     // host, a restricted network.
     Rule::default()
-        .is_forwarded()
+        .only_forwarded()
         .only(Ip::V4)
         .payload(PayloadBase::NetworkHeader, 12, 1, FIRST)
         .is(&[127])
@@ -192,7 +192,7 @@ fn postrouting(batch: &mut Batch) {
     for ip in Ip::ALL {
         let names = names(ip);
         Rule::default()
-            .is_forwarded()
+            .only_forwarded()
             .only(ip)
             .source(ip)
             .in_set(names.targets)
@@ -202,7 +202,7 @@ fn postrouting(batch: &mut Batch) {
             .add(batch, "postrouting");
         Rule::default()
             .meta(MetaKeys::Oifname, FIRST)
-            .is_not(INTERFACE_PREFIX.as_bytes())
+            .differs(INTERFACE_PREFIX.as_bytes())
             .only(ip)
             .source(ip)
             .in_set(names.masquerade)
@@ -212,7 +212,7 @@ fn postrouting(batch: &mut Batch) {
     Rule::default()
         .meta(MetaKeys::Oifname, FIRST)
         .in_set(CLOSED)
-        .is_forwarded()
+        .only_forwarded()
         .masquerade()
         .add(batch, "postrouting");
 }

@@ -1,6 +1,6 @@
 //! `rkt net`
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rkt_net::{Network, config::Kind, overview};
 
 use super::{global::Global, need_root};
@@ -11,6 +11,8 @@ use crate::output::{self, Table, note};
 pub(crate) enum Commands {
     /// List the configured networks, and which pods have addresses in them
     List(ListArgs),
+    /// Look whether running pods still have what they were given
+    Check,
     /// Take back what dead pods hold: interfaces, addresses, rules
     Gc,
     /// Make the rules of all running pods anew, after somebody has flushed them
@@ -30,6 +32,7 @@ impl Commands {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Commands::List(_) => "net list",
+            Commands::Check => "net check",
             Commands::Gc => "net gc",
             Commands::Reload => "net reload",
         }
@@ -40,6 +43,14 @@ impl Commands {
 pub(crate) fn run(global: &Global, command: &Commands) -> Result<u8> {
     match command {
         Commands::List(args) => list(global, args)?,
+        Commands::Check => {
+            need_root()?;
+            let problems = overview::check(&global.dir)?;
+            problems.iter().for_each(|problem| note("net check", problem));
+            if !problems.is_empty() {
+                bail!("{} thing(s) amiss", problems.len());
+            }
+        }
         Commands::Gc => {
             need_root()?;
             for removed in overview::collect(&global.dir)?.removed {

@@ -54,7 +54,7 @@ pub(crate) fn main() -> Result<u8> {
         Some(_) => (None, None),
         None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
-    let mut network = Network::load(&args.net, &pod)?;
+    let mut network = Network::load(&args, &pod)?;
     let init = match start_init(&args, &pod, &network, cgroup.as_ref()) {
         Ok(init) => init,
         Err(error) => {

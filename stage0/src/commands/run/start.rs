@@ -95,7 +95,9 @@ impl Start {
         } else {
             Vec::new()
         };
-        Ok(rkt_net::check(&self.networks, &forwards)?)
+        let local = self.args.local_config.clone().unwrap_or_default();
+        let directories = rkt_net::Directories::new(std::path::Path::new(&local));
+        Ok(rkt_net::check(&self.networks, &forwards, &directories)?)
     }
 
     /// Becomes the pod. Returns only where that fails.
