@@ -14,7 +14,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::resources::{self, Controller, Limits};
+use crate::{
+    resources::{self, Controller, Limits},
+    sys,
+};
 
 /// The pod's cgroup directory and what was made below it.
 #[derive(Debug)]
@@ -114,6 +117,11 @@ impl PodCgroup {
     /// Limits the pod as a whole. The error says what could not be written.
     pub(crate) fn limit(&self, limits: &Limits, devices: &[String]) -> Result<(), String> {
         resources::cgroup::limit(&self.directory, limits, devices)
+    }
+
+    /// Keeps the pod from no device. Whether this works tells whether apps can be kept to theirs.
+    pub(crate) fn allow_devices(&self) -> Result<(), Errno> {
+        sys::allow_devices(&self.directory)
     }
 
     /// Makes a cgroup below the pod's.

@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{Volume, VolumeKind};
-use rkt_pod::{extras::Tmpfs, files::copy_directory, layout};
+use rkt_pod::{
+    extras::{Owners, Tmpfs},
+    files::copy_directory,
+    layout,
+    users::Range,
+};
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
@@ -102,7 +107,14 @@ pub(crate) fn source(
     users: Option<&OwnedFd>,
 ) -> Result<OwnedFd> {
     let detached = match &mount.source {
-        Source::Volume(source) => volume(pod, source, seed, users)?,
+        Source::Volume(source) => match mount.owners {
+            None => volume(pod, source, seed, users)?,
+            Some(Owners::Host) => volume(pod, source, seed, None)?,
+            Some(Owners::Root { uid, gid }) => {
+                let users = users::with_root(Range::of_pod(Path::new("."))?, uid, gid)?;
+                volume(pod, source, seed, Some(&users))?
+            }
+        },
         Source::Memory(tmpfs) => memory(tmpfs)
             .and_then(|mount| mapped(mount, users))
             .with_context(|| format!("tmpfs at {:?}", tmpfs.target))?,

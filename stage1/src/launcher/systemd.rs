@@ -11,7 +11,7 @@ use super::{
     Event, Launch, Launcher,
     bus::{Bus, Method, TIMEOUT},
     machine,
-    unit::{app_unit, object_path},
+    unit::{app_unit, device_allow, object_path},
     watch::{PropertiesChanged, Unit},
 };
 use crate::{
@@ -32,7 +32,7 @@ const MANAGER: Method = Method {
 const STOP_TIMEOUT_USEC: u64 = super::super::run::STOP_TIMEOUT.as_micros() as u64;
 
 /// Every app has this device; without the capability for networks it is of no use.
-const TUN: (&str, &str) = ("/dev/char/10:200", "rwm");
+const TUN: &str = "/dev/char/10:200";
 
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
@@ -217,6 +217,10 @@ impl Launcher for Systemd {
         Ok(missing)
     }
 
+    fn restrict_devices(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {
         let program = self.program.to_string_lossy().into_owned();
         let fields: Vec<Vec<u8>> = [("RKT_POD_UUID", self.uuid.as_str()), ("RKT_APP_NAME", launch.name)]
@@ -248,8 +252,8 @@ impl Launcher for Systemd {
             properties.push(("OOMPolicy", "kill".into()));
         }
         if !launch.devices.is_empty() {
-            let mut allowed: Vec<(&str, &str)> = vec![TUN];
-            allowed.extend(launch.devices.iter().map(|(path, access)| (path.as_str(), access.as_str())));
+            let mut allowed = vec![(TUN.to_owned(), "rwm".to_owned())];
+            allowed.extend(launch.devices.iter().map(device_allow));
             properties.push(("DevicePolicy", "closed".into()));
             properties.push(("DeviceAllow", allowed.into()));
         }

@@ -176,9 +176,11 @@ fn limits(
     };
     let each = pod.apps.iter().map(|app| (app.name(), app.app.isolators.as_slice()));
     let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
-    if state.supervisor == Supervisor::Direct {
+    if volumes.iter().any(|mounts| volumes::given(mounts).next().is_some())
+        && let Err(reason) = launcher.restrict_devices()
+    {
         for (app, mounts) in pod.apps.iter().zip(volumes) {
-            without_effect.extend(volumes::unrestricted(app.name(), mounts));
+            without_effect.extend(volumes::unrestricted(app.name(), mounts, &reason));
         }
     }
     if let Some(first) = without_effect.first().filter(|_| args.strict_isolators) {

@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use anyhow::{Context, Result, bail};
 use appc::{isolator::Isolator, schema::Mount};
 use clap::ArgMatches;
+use rkt_pod::extras::VolumeOwners;
 use serde_json::json;
 
-use super::extras;
+use super::extras::{self, MountOption, mount};
 use crate::{commands::boolean, pod::manifest::AppOptions};
 
 /// After each argument of a group. No argument of a process can contain it.
@@ -119,8 +120,8 @@ fn collect(matches: &ArgMatches, options: &[&'static str]) -> Result<(Vec<Mount>
             ("images", _) if value.is_empty() => {}
             ("images", _) => apps.push(AppOptions { image: value.clone(), ..AppOptions::default() }),
             ("mount", None) => match mount(value)? {
-                (mount, false) => mounts.push(mount),
-                (_, true) => bail!("--mount: propagation is for a mount of one image, after it"),
+                MountOption { mount, private: false, owners: None } => mounts.push(mount),
+                _ => bail!("--mount: propagation and idmap are for a mount of one image, after it"),
             },
             ("app_arguments", None) => bail!("arguments after -- must follow an image"),
             (_, None) => bail!("{} must follow an image", flag()),
@@ -148,9 +149,12 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         }
         "readonly_rootfs" => app.read_only = Some(boolean(value).map_err(anyhow::Error::msg)?),
         "mount" => {
-            let (mount, private) = mount(value)?;
+            let MountOption { mount, private, owners } = mount(value)?;
             if private {
                 app.extras.private.push(mount.path.clone());
+            }
+            if let Some(owners) = owners {
+                app.extras.owners.push(VolumeOwners { target: mount.path.clone(), owners });
             }
             app.mounts.push(mount);
         }
@@ -235,35 +239,6 @@ pub(super) fn pair(text: &str) -> Result<(String, String)> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => bail!("{text:?} is not of the form key=value"),
     }
-}
-
-/// `volume=NAME,target=PATH[,propagation=slave|private]`, and whether it is private.
-fn mount(text: &str) -> Result<(Mount, bool)> {
-    let (mut volume, mut path, mut propagation) = (None, None, None);
-    for part in text.split(',') {
-        let slot = match part.split_once('=') {
-            Some(("volume", value)) => (&mut volume, value),
-            Some(("target", value)) => (&mut path, value),
-            Some(("propagation", value @ ("slave" | "private"))) => (&mut propagation, value),
-            Some(("propagation", value)) => {
-                bail!(
-                    "mount {text:?}: propagation={value} is neither slave nor private: no pod mounts on the host"
-                )
-            }
-            _ => bail!("mount {text:?}: {part:?} is neither volume=NAME nor target=PATH"),
-        };
-        if slot.0.replace(slot.1.to_owned()).is_some() {
-            bail!("mount {text:?}: {part:?} is given twice");
-        }
-    }
-    let volume = volume.with_context(|| format!("mount {text:?}: volume is missing"))?;
-    let path = path.filter(|path| path.starts_with('/'));
-    let mount = Mount {
-        volume: volume.parse().with_context(|| format!("mount {text:?}"))?,
-        path: path.with_context(|| format!("mount {text:?}: target must be an absolute path"))?,
-        app_volume: None,
-    };
-    Ok((mount, propagation.is_some_and(|propagation| propagation == "private")))
 }
 
 #[cfg(test)]
