@@ -18,6 +18,9 @@ pub const LOCAL_CONFIG_DIR: &str = "/etc/rkt";
 pub const PODS: &str = "pods";
 /// Below the data directory: the image store.
 pub const STORE: &str = "cas";
+
+/// The layer below all layers of an app, in the data directory: empty places for what every app finds in its root.
+pub const MOUNT_POINTS: &str = "cas/mount-points";
 /// Below the data directory: lock files, `prepareLock` among them.
 pub const LOCKS: &str = "locks";
 /// Below [`LOCKS`]: held shared while a pod is prepared, exclusively while trees are collected.

@@ -71,7 +71,8 @@ fn overlay(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
         std::fs::read_to_string(&tree_file).with_context(|| format!("read {}", tree_file.display()))?;
     let data = rustix::fs::open(&pod.data, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("open {}", pod.data.display()))?;
-    let mut lower = Vec::new();
+    // A store of an older rkt has it when the next pod is prepared.
+    let mut lower: Vec<OwnedFd> = open_beneath(&data, layout::MOUNT_POINTS).into_iter().collect();
     for tree in trees.lines() {
         let path = Path::new(layout::STORE).join("tree").join(tree).join("rootfs");
         lower.push(open_beneath(&data, path)?);

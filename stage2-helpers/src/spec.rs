@@ -104,7 +104,7 @@ pub struct EtcFile {
     pub name: String,
     /// The whole content.
     pub content: String,
-    /// Only where the image has no such file.
+    /// Only where the image has no such file, or an empty one.
     pub only_if_missing: bool,
 }
 

@@ -23,7 +23,7 @@ use crate::{
         prepare::{self, AppImage},
         remove,
     },
-    store::{PullPolicy, Store, overlay_supported},
+    store::{PullPolicy, Store, make_mount_points, overlay_supported},
 };
 
 /// What a pod consists of.
@@ -241,6 +241,9 @@ impl PodArgs {
             None => from_images(global, &store, self, policy, (mounts, isolators), &apps)?,
         };
         let overlay = !self.no_overlay && has_overlay(global);
+        if overlay {
+            make_mount_points(&global.dir)?;
+        }
         Ok(Planned { manifest, images, overlay, users: self.private_users, _preparing: preparing })
     }
 }
