@@ -40,7 +40,7 @@ release:
 
 # What the virtual machine and the benchmark need besides.
 setup-vm: needs := qemu-system-x86=/usr/bin/qemu-system-x86_64 kmod=/usr/sbin/depmod binutils=/usr/bin/objcopy e2fsprogs=/usr/sbin/mke2fs secilc=/usr/bin/secilc
-setup-bench: needs := hyperfine=/usr/bin/hyperfine
+setup-bench: needs := hyperfine=/usr/bin/hyperfine linux-perf=/usr/bin/perf
 
 ## setup: installs from apt what is missing (as root; otherwise says what to install)
 setup setup-vm setup-bench:
