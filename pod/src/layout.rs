@@ -42,6 +42,10 @@ pub const SUBCGROUP: &str = "subcgroup";
 pub const OVERLAY_PREPARED: &str = "overlay-prepared";
 /// The users of the host that the pod's users are, as `BASE:COUNT`, where it has a user namespace.
 pub const PRIVATE_USERS: &str = "private-users-prepared";
+/// The path below which the pod's apps find the metadata service.
+pub const METADATA_TOKEN: &str = "mds-token";
+/// Marker: the pod is known to the metadata service.
+pub const METADATA_REGISTERED: &str = "mds-registered";
 /// stage1's runtime parameters and what it did with them (JSON, [`crate::stage1::RuntimeState`]).
 pub const RUNTIME: &str = "runtime-config";
 /// A copy of each app's image manifest and the id of its rendered tree: `appsinfo/<app>/{manifest,treeStoreID}`.

@@ -87,6 +87,8 @@ pub struct RunArgs {
     pub interactive: bool,
     /// `--private-users=BASE:COUNT`: the pod has a user namespace, whose users are these of the host.
     pub private_users: Option<Range>,
+    /// `--mds-token=T`: the path below which the pod's apps find the metadata service.
+    pub metadata_token: Option<String>,
     /// `--local-config=DIR`
     pub local_config: Option<OsString>,
     /// `--hostname=H`; `rkt-<uuid>` where absent.
@@ -121,6 +123,9 @@ impl RunArgs {
         if let Some(range) = self.private_users {
             args.push(format!("--private-users={range}").into());
         }
+        if let Some(token) = &self.metadata_token {
+            args.push(format!("--mds-token={token}").into());
+        }
         if let Some(dir) = &self.local_config {
             let mut arg = OsString::from("--local-config=");
             arg.push(dir);
@@ -149,6 +154,9 @@ impl RunArgs {
         args
     }
 }
+
+/// Where the metadata service answers apps.
+pub const METADATA_PORT: u16 = 18_112;
 
 /// The arguments of a stage1's `enter`, `argv[0]` excluded: `--pid=PID --appname=NAME -- COMMAND…`. The PID is that of the
 /// pod's init.

@@ -21,6 +21,7 @@ pub mod hostile;
 mod image;
 pub mod layers;
 mod leaks;
+pub mod metadata;
 mod outcome;
 mod place;
 mod pod;

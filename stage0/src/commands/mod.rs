@@ -10,6 +10,7 @@ mod image;
 mod list;
 mod logs;
 mod man;
+mod metadata_service;
 mod policy;
 mod prepare;
 mod rm;
@@ -79,6 +80,8 @@ enum Commands {
     /// Operate on images in the local store
     #[command(subcommand)]
     Image(image::Commands),
+    /// Run the metadata service
+    MetadataService(metadata_service::Args),
     /// Print the version and exit
     Version(version::Args),
     /// Print a completion script for a shell
@@ -105,6 +108,7 @@ impl Commands {
             Commands::CatManifest(_) => "cat-manifest",
             Commands::Logs(_) => "logs",
             Commands::Image(command) => command.name(),
+            Commands::MetadataService(_) => "metadata-service",
             Commands::Version(_) => "version",
             Commands::Completion(_) => "completion",
             Commands::Man(_) => "man",
@@ -227,6 +231,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::CatManifest(args) => cat_manifest::run(global, &args),
         Commands::Logs(args) => logs::run(global, &args),
         Commands::Image(command) => image::run(global, command, own),
+        Commands::MetadataService(args) => metadata_service::run(global, &args),
         Commands::Version(args) => version::run(&args),
         Commands::Completion(args) => completion::run(&args),
         Commands::Man(args) => man::run(&args),

@@ -2,6 +2,7 @@
 
 pub(crate) mod describe;
 pub(crate) mod manifest;
+pub(crate) mod metadata;
 pub(crate) mod prepare;
 pub(crate) mod remove;
 

@@ -33,6 +33,7 @@ fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
                 let range = value.parse().map_err(|reason| anyhow::anyhow!("--private-users: {reason}"))?;
                 args.private_users = Some(range);
             }
+            ("--mds-token", Some(value)) => args.metadata_token = Some(value.to_owned()),
             ("--local-config", Some(value)) => args.local_config = Some(value.into()),
             ("--hostname", Some(value)) => args.hostname = Some(value.to_owned()),
             ("--ipc", Some(value)) => args.ipc = Some(value.to_owned()),
@@ -68,6 +69,7 @@ mod tests {
             net: "host".to_owned(),
             interactive: true,
             private_users: Some("524288:65536".parse().unwrap()),
+            metadata_token: Some("0123456789abcdef".to_owned()),
             local_config: Some("/etc/rkt".into()),
             hostname: Some("box".to_owned()),
             insecure_capabilities: true,

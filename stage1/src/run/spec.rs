@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use appc::schema::{App, HandlerName};
-use rkt_pod::{layout, stage1::RunArgs};
+use rkt_pod::{
+    layout,
+    stage1::{METADATA_PORT, RunArgs},
+};
 use rustix::{fs, io::Errno};
 use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, Users, VERSION};
 
@@ -66,7 +69,7 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         unprotected_paths: args.insecure_paths,
         etc: etc_files(pod, args),
         exec: command(app)?,
-        environment: environment(pod_app, context.terminal),
+        environment: environment(pod_app, context.terminal, metadata_url(args)),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
         user: app.user.clone(),
         group: app.group.clone(),
@@ -119,8 +122,14 @@ fn hosts(hostname: &str) -> String {
     )
 }
 
+/// Where the apps find the metadata service: at an address of the host that the pod reaches.
+fn metadata_url(args: &RunArgs) -> Option<String> {
+    let token = args.metadata_token.as_ref()?;
+    Some(format!("http://127.0.0.1:{METADATA_PORT}/{token}"))
+}
+
 /// The environment: the app's own, what it leaves unset, and what the executor says.
-fn environment(app: &PodApp, terminal: bool) -> Vec<String> {
+fn environment(app: &PodApp, terminal: bool, metadata_url: Option<String>) -> Vec<String> {
     let mut variables: Vec<(String, String)> =
         app.app.environment.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect();
     let term = if terminal { std::env::var("TERM").ok() } else { None };
@@ -137,9 +146,14 @@ fn environment(app: &PodApp, terminal: bool) -> Vec<String> {
             variables.push((name.to_owned(), value.to_owned()));
         }
     }
-    for (name, value) in [("AC_APP_NAME", app.name()), ("container", "rkt")] {
+    let said = [
+        ("AC_APP_NAME", Some(app.name().to_owned())),
+        ("AC_METADATA_URL", metadata_url),
+        ("container", Some("rkt".to_owned())),
+    ];
+    for (name, value) in said.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         variables.retain(|(have, _)| have != name);
-        variables.push((name.to_owned(), value.to_owned()));
+        variables.push((name.to_owned(), value));
     }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }

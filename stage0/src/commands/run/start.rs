@@ -8,7 +8,7 @@ use rkt_pod::{
     users::Range,
 };
 
-use crate::{commands::global::Global, stage1};
+use crate::{commands::global::Global, pod::metadata, stage1};
 
 /// How a pod is run.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,9 @@ pub(crate) struct StartArgs {
     /// Pod's hostname
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// Register the pod with the metadata service, where its apps can ask about themselves
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
+    mds_register: bool,
     /// Run the pod interactively, with the terminal for its only app
     #[arg(long)]
     interactive: bool,
@@ -41,6 +44,7 @@ fn supervisor(word: &str) -> Result<Supervisor, String> {
 #[derive(Debug)]
 pub(crate) struct Start {
     program: std::path::PathBuf,
+    registers: bool,
     args: RunArgs,
 }
 
@@ -49,9 +53,17 @@ impl StartArgs {
     pub(crate) fn check(&self, global: &Global) -> Result<Start> {
         check_hostname(self.hostname.as_deref())?;
         let program = stage1::program()?;
+        let net = network(&self.net)?;
+        if self.mds_register {
+            if net == "none" {
+                bail!("--mds-register: without a network the apps would not reach the metadata service");
+            }
+            rkt_metadata::probe()?;
+        }
         let args = RunArgs {
             debug: global.debug,
-            net: network(&self.net)?,
+            net,
+            metadata_token: None,
             interactive: self.interactive,
             private_users: None,
             local_config: Some(global.local_config.clone().into()),
@@ -64,7 +76,7 @@ impl StartArgs {
             supervisor: self.supervisor,
             uuid: String::new(),
         };
-        Ok(Start { program, args })
+        Ok(Start { program, registers: self.mds_register, args })
     }
 
     /// Refuses what does not go with the pod's apps.
@@ -83,6 +95,12 @@ impl Start {
         match Range::of_pod(&pod.path()) {
             Ok(range) => self.args.private_users = range,
             Err(error) => return error.into(),
+        }
+        if self.registers {
+            match metadata::register(pod) {
+                Ok(token) => self.args.metadata_token = Some(token),
+                Err(error) => return error,
+            }
         }
         stage1::run(&self.program, pod, lock, &self.args)
     }
