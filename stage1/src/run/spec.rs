@@ -9,7 +9,7 @@ use rkt_pod::{
     stage1::{METADATA_PORT, RunArgs},
 };
 use rustix::{fs, io::Errno};
-use stage2::spec::{AppSpec, EtcFile, Mount, Seccomp, Users, VERSION};
+use stage2::spec::{AppSpec, EtcFile, LIMITED, Mount, Seccomp, Users, VERSION};
 
 use super::{rights::Rights, volumes};
 use crate::pod::{Pod, PodApp};
@@ -80,11 +80,18 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         selinux: rights.selinux(),
         apparmor: rights.apparmor(),
         seccomp: if args.insecure_seccomp { Seccomp::Off } else { rights.seccomp()? },
+        limits: limits(),
         oom_score_adj: rights.oom_score_adj(),
         pre_start: handler(HandlerName::PreStart),
         post_stop: handler(HandlerName::PostStop),
         terminal: context.terminal,
     })
+}
+
+/// Those of who starts the pod, whoever starts its apps then.
+fn limits() -> Vec<(Option<u64>, Option<u64>)> {
+    let own = LIMITED.map(rustix::process::getrlimit);
+    own.iter().map(|limit| (limit.current, limit.maximum)).collect()
 }
 
 fn command(app: &App) -> Result<Vec<String>> {
