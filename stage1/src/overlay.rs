@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::{
-    fs::CWD,
+    fs::{CWD, Mode, OFlags},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -35,16 +35,14 @@ enum Lower {
 /// Mounts an overlay over `lower`, whose lowest layer comes first.
 pub(crate) fn mount(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Result<OwnedFd> {
     match with(lower, upper, work, Lower::Each) {
-        // What it takes is what older kernels have: one layer needs nothing else.
-        Err(Failure::Option(Errno::INVAL)) => {
+        // Before Linux 6.8 the layers are in one option; before 6.5 one that there is not is noticed last.
+        Err(Errno::INVAL) if lower.len() > 1 => {
             if number_list(lower).len() > VALUE {
                 bail!("{} layers are more than this kernel stacks; use --no-overlay", lower.len());
             }
-            // A directory that other threads do not see us in.
-            thread::scope(|scope| scope.spawn(|| in_own_directory(lower, upper, work)).join())
-                .map_err(|_| anyhow!("the thread that mounts has failed"))?
+            among_descriptors(lower, upper, work)
         }
-        other => Ok(other.map_err(Failure::errno)?),
+        other => Ok(other?),
     }
 }
 
@@ -89,37 +87,22 @@ pub(crate) fn mount_mapped(
         .map_err(|_| anyhow!("the thread that mounts has failed"))?
 }
 
-fn in_own_directory(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Result<OwnedFd> {
-    sys::own_directory().context("split off the directory of a thread")?;
+/// Mounts from the directory whose files have the shortest names: the numbers of our descriptors. No thread is made for it: a
+/// process whose children are born in another PID namespace cannot have one, and none that we have uses relative paths.
+fn among_descriptors(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let own = rustix::fs::open(".", flags, Mode::empty()).context("open the pod's directory")?;
     rustix::process::chdir("/proc/self/fd").context("open /proc/self/fd")?;
-    Ok(with(lower, upper, work, Lower::Numbers).map_err(Failure::errno)?)
+    let mounted = with(lower, upper, work, Lower::Numbers);
+    rustix::process::fchdir(own).context("go back to the pod's directory")?;
+    Ok(mounted?)
 }
 
-enum Failure {
-    /// At the options for lower layers.
-    Option(Errno),
-    Other(Errno),
-}
-
-impl Failure {
-    fn errno(self) -> Errno {
-        match self {
-            Failure::Option(errno) | Failure::Other(errno) => errno,
-        }
-    }
-}
-
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Failure {
-        Failure::Other(errno)
-    }
-}
-
-fn with(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd, how: Lower) -> Result<OwnedFd, Failure> {
+fn with(lower: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd, how: Lower) -> rustix::io::Result<OwnedFd> {
     // A volatile overlay is not synced when it is unmounted: a pod's changes are of no use after a power cut, and
     // the sync would make each pod's end wait for the disk.
     match build(lower, upper, work, how, true) {
-        Err(Failure::Other(Errno::INVAL)) => build(lower, upper, work, how, false),
+        Err(Errno::INVAL) => build(lower, upper, work, how, false),
         result => result,
     }
 }
@@ -130,7 +113,7 @@ fn build(
     work: &OwnedFd,
     how: Lower,
     volatile: bool,
-) -> Result<OwnedFd, Failure> {
+) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", "rkt")?;
     // Through our descriptors the kernel takes what was checked, and no character of a path needs escaping.
@@ -139,7 +122,7 @@ fn build(
         ([only], _) => fsconfig_set_string(&context, "lowerdir", path(only))?,
         (_, Lower::Each) => {
             for layer in lower.iter().rev() {
-                fsconfig_set_string(&context, "lowerdir+", path(layer)).map_err(Failure::Option)?;
+                fsconfig_set_string(&context, "lowerdir+", path(layer))?;
             }
         }
         (_, Lower::Numbers) => fsconfig_set_string(&context, "lowerdir", number_list(lower))?,
@@ -151,7 +134,7 @@ fn build(
         fsconfig_set_flag(&context, "volatile")?;
     }
     fsconfig_create(&context)?;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 /// The numbers of the layers' descriptors, the highest layer first.
@@ -169,8 +152,6 @@ fn number_list(lower: &[OwnedFd]) -> String {
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
-
-    use rustix::fs::{Mode, OFlags};
 
     use super::*;
 
@@ -202,9 +183,7 @@ mod tests {
         // A volatile overlay can be mounted once.
         let (upper, work) = (open(&base.path().join("upper-2")), open(&base.path().join("work-2")));
         let before = std::env::current_dir().unwrap();
-        let mount =
-            thread::scope(|scope| scope.spawn(|| in_own_directory(&lower, &upper, &work)).join().unwrap());
-        let mount = mount.unwrap();
+        let mount = among_descriptors(&lower, &upper, &work).unwrap();
         assert_eq!((read(&mount, "top").as_str(), read(&mount, "own-7").as_str()), ("39", "7"));
         assert_eq!(std::env::current_dir().unwrap(), before);
     }
