@@ -44,6 +44,10 @@ pub const OVERLAY_PREPARED: &str = "overlay-prepared";
 pub const PRIVATE_USERS: &str = "private-users-prepared";
 /// The path below which the pod's apps find the metadata service.
 pub const METADATA_TOKEN: &str = "mds-token";
+/// The socket at which the supervisor of a pod whose apps come and go is told to start and stop them.
+pub const CONTROL: &str = "control";
+/// Held while the manifest of a pod that runs is changed.
+pub const CHANGE_LOCK: &str = "pod.lck";
 /// Marker: the pod is known to the metadata service.
 pub const METADATA_REGISTERED: &str = "mds-registered";
 /// stage1's runtime parameters and what it did with them (JSON, [`crate::stage1::RuntimeState`]).
@@ -84,6 +88,11 @@ pub fn app_status(app: &str) -> PathBuf {
 /// Marker beside an app's exit status: it was killed for lack of memory. App names have no dot. Ours.
 pub fn app_out_of_memory(app: &str) -> PathBuf {
     Path::new(STAGE1_ROOTFS).join(STATUS).join(format!("{app}.oom"))
+}
+
+/// Marker beside an app's exit status: when it was started, in a pod whose apps come and go. Ours.
+pub fn app_started(app: &str) -> PathBuf {
+    Path::new(STAGE1_ROOTFS).join(STATUS).join(format!("{app}.started"))
 }
 
 /// The main process of an app that runs, as stage1 has noted it beside its spec. Ours.

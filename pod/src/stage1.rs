@@ -101,6 +101,8 @@ pub struct RunArgs {
     pub insecure_seccomp: bool,
     /// `--strict-isolators`: refuse to start where an isolator would be without effect. Ours.
     pub strict_isolators: bool,
+    /// `--mutable`: apps come and go while the pod runs, and none has to be there.
+    pub mutable: bool,
     /// `--ipc=auto|private|parent`
     pub ipc: Option<String>,
     /// `--supervisor=auto|systemd|direct`
@@ -139,6 +141,7 @@ impl RunArgs {
             (self.insecure_paths, "--disable-paths"),
             (self.insecure_seccomp, "--disable-seccomp"),
             (self.strict_isolators, "--strict-isolators"),
+            (self.mutable, "--mutable"),
         ] {
             if set {
                 args.push(flag.into());
@@ -153,6 +156,28 @@ impl RunArgs {
         args.push(self.uuid.clone().into());
         args
     }
+}
+
+/// The annotation of a pod that says whether its apps come and go.
+pub const MUTABLE: &str = "coreos.com/rkt/stage1/mutable";
+
+/// What the supervisor of a mutable pod is asked for, in one message as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum AppRequest {
+    /// To start an app of the pod's manifest. Answered when its sandbox is built.
+    Start(String),
+    /// To stop one. Answered when it has ended.
+    Stop(String),
+}
+
+/// The answer: why it was not done, where it was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AppReply {
+    /// One line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Where the metadata service answers apps.

@@ -52,8 +52,8 @@ impl PodApp {
 }
 
 impl Pod {
-    /// Loads the pod whose directory is the working directory.
-    pub(crate) fn load(uuid: &str) -> Result<Pod> {
+    /// Loads the pod whose directory is the working directory. Only one that is `mutable` may have no apps.
+    pub(crate) fn load(uuid: &str, mutable: bool) -> Result<Pod> {
         let path = std::env::current_dir().context("find the pod's directory")?;
         let data = data_directory(&path, uuid)?;
         let directory = rustix::fs::open(
@@ -65,7 +65,7 @@ impl Pod {
         let text = fs::read(layout::MANIFEST).context("read the pod manifest")?;
         let manifest = PodManifest::from_slice(&text).context("pod manifest")?;
         let apps = manifest.apps.iter().map(load_app).collect::<Result<Vec<_>>>()?;
-        if apps.is_empty() {
+        if apps.is_empty() && !mutable {
             bail!("pod must contain at least one application");
         }
         Ok(Pod { uuid: uuid.to_owned(), directory, path, data, manifest, apps })

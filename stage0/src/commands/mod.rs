@@ -1,5 +1,6 @@
 //! The commands: one file each, with its options, one call and one print.
 
+mod app;
 mod cat_manifest;
 mod completion;
 mod enter;
@@ -63,6 +64,9 @@ enum Commands {
     Trust(trust::Args),
     /// Run a command in an app of a running pod
     Enter(enter::Args),
+    /// Operate on the apps of a pod that was started with rkt app sandbox
+    #[command(subcommand)]
+    App(app::Commands),
     /// List pods
     List(list::Args),
     /// Check the status of a rkt pod
@@ -100,6 +104,7 @@ impl Commands {
             Commands::Fetch(_) => "fetch",
             Commands::Trust(_) => "trust",
             Commands::Enter(_) => "enter",
+            Commands::App(command) => command.name(),
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
             Commands::Stop(_) => "stop",
@@ -223,6 +228,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Fetch(args) => fetch::run(global, &args, own),
         Commands::Trust(args) => trust::run(global, &args),
         Commands::Enter(args) => enter::run(global, &args),
+        Commands::App(command) => app::run(global, command, own),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
         Commands::Stop(args) => stop::run(global, &args),

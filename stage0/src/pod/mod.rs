@@ -1,5 +1,6 @@
 //! Pods, as stage0 makes, shows and removes them.
 
+pub(crate) mod control;
 pub(crate) mod describe;
 pub(crate) mod manifest;
 pub(crate) mod metadata;

@@ -16,6 +16,7 @@ use super::{Event, Launch, Launcher};
 use crate::{
     cgroup::PodCgroup,
     init::{self, Init},
+    pod::PodApp,
     resources::{self, Controller, Limits, enforced},
     sys::{self, CloneSpec, DeviceRule, Namespaces},
 };
@@ -135,6 +136,18 @@ impl Launcher for Direct {
         cgroup.allow_devices().map_err(|errno| format!("the kernel takes no filter of devices: {errno}"))?;
         self.restricts = true;
         Ok(())
+    }
+
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn announce(&mut self, app: &PodApp) -> Result<()> {
+        // Into a cgroup that was killed once no process is born alive: one that is started again gets a new one.
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+        cgroup
+            .remove_child(&format!("{}.service", app.name()))
+            .with_context(|| format!("app {:?}: remove its old cgroup", app.name()))
     }
 
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::{
     init::Init,
-    pod::Pod,
+    pod::{Pod, PodApp},
     resources::{Controller, Limits},
     sys::DeviceRule,
 };
@@ -77,6 +77,10 @@ pub(crate) trait Launcher {
     fn limit(&mut self, pod: &Limits, controllers: &[Controller]) -> Result<Vec<(Controller, String)>>;
     /// Prepares for apps that get devices of the host. The error is why nothing keeps them to what is allowed.
     fn restrict_devices(&mut self) -> Result<(), String>;
+    /// Makes what apps have in common for a pod whose apps come later. Comes before `settle`, where it comes.
+    fn open(&mut self) -> Result<()>;
+    /// Takes note of another app, whose index is the next one. None of its name runs.
+    fn announce(&mut self, app: &PodApp) -> Result<()>;
     /// Starts `app-exec` for an app, and returns the PID of what will be the app, where that is known by now. That it runs,
     /// and how it ends, comes as an [`Event`] or over its control socket.
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>>;

@@ -1,6 +1,12 @@
 //! The systemd launcher: apps are transient services in the pod's slice, bound to the machine's unit.
 
-use std::{fs, os::fd::BorrowedFd, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    num::NonZeroU32,
+    os::fd::BorrowedFd,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use rkt_pod::stage1::RuntimeState;
@@ -17,7 +23,7 @@ use super::{
 use crate::{
     cgroup,
     init::{self, Init},
-    pod::Pod,
+    pod::{Pod, PodApp},
     resources::{Controller, Limits, enforced, units},
 };
 
@@ -36,6 +42,9 @@ const TUN: &str = "/dev/char/10:200";
 
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
+/// How often we look whether the name of a unit is free again.
+const NAME_INTERVAL: Duration = Duration::from_millis(10);
+
 type Properties<'a> = Vec<(&'a str, Variant<'a>)>;
 type AuxiliaryUnits<'a> = Vec<(&'a str, Properties<'a>)>;
 
@@ -53,6 +62,8 @@ pub(crate) struct Systemd {
     slice: String,
     machine: MachineUnit,
     registered: bool,
+    /// The serial number of the call that makes slice and scope, where no app's does.
+    opening: Option<NonZeroU32>,
     units: Vec<Unit>,
     /// What the pod as a whole may take of the machine.
     limits: Limits,
@@ -73,21 +84,14 @@ struct MachineUnit {
 impl Systemd {
     /// Asks for news of the pod's units.
     pub(crate) fn new(pod: &Pod, init: &Init, bus: Bus) -> Result<Systemd> {
-        let mut units = Vec::new();
-        for app in &pod.apps {
-            let image = app.runtime.image.name.as_ref().map_or("", |name| name.as_str());
-            let description = format!("Application={} Image={image}", app.name());
-            units.push(Unit::new(app_unit(&pod.uuid, app.name()), description));
-        }
+        let units: Vec<Unit> = pod.apps.iter().map(|app| unit_of(&pod.uuid, app)).collect();
         let machine = match machine::surrounding_service() {
             Some(service) => MachineUnit { name: service, is_ours: false },
             None => MachineUnit { name: machine::scope(&pod.uuid), is_ours: true },
         };
         let scope = machine.is_ours.then(|| object_path(&machine.name));
         for object in units.iter().map(|unit| &unit.object).chain(&scope) {
-            bus.add_match(&format!(
-                "type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{object}'"
-            ))?;
+            bus.add_match(&changes_of(object))?;
         }
         // systemd sends signals about units only to those who asked.
         bus.send(Method { name: "Subscribe", ..MANAGER }, &())?;
@@ -100,6 +104,7 @@ impl Systemd {
             slice: machine::slice(&pod.uuid),
             machine,
             registered: false,
+            opening: None,
             units,
             limits: Limits::default(),
             devices: Vec::new(),
@@ -110,25 +115,46 @@ impl Systemd {
     /// The units that come into being with the first app's. On its own the slice would be stopped at once, for the last
     /// unit that leaves takes it along, and a scope of machined's making would cost as much time as an app does.
     fn pod_units(&self) -> AuxiliaryUnits<'_> {
+        let mut slice = self.slice_properties();
+        slice.push(("StopWhenUnneeded", true.into()));
+        let mut units: AuxiliaryUnits<'_> = vec![(self.slice.as_str(), slice)];
+        units.extend(self.scope());
+        units
+    }
+
+    fn slice_properties(&self) -> Properties<'_> {
         let mut slice: Properties<'_> = vec![
             ("Description", format!("Apps of rkt pod {}", self.uuid).into()),
-            ("StopWhenUnneeded", true.into()),
             ("BindsTo", vec![self.machine.name.as_str()].into()),
         ];
         slice.extend(units::properties(&self.limits, &self.devices));
-        let mut units: AuxiliaryUnits<'_> = vec![(self.slice.as_str(), slice)];
-        if self.machine.is_ours {
-            let leader = self.leader.as_raw_nonzero().get().cast_unsigned();
-            let properties = vec![
-                ("Description", format!("rkt pod {}", self.uuid).into()),
-                ("Slice", self.slice.as_str().into()),
-                ("CollectMode", "inactive-or-failed".into()),
-                // Our child, which keeps its PID until we have waited for it.
-                ("PIDs", vec![leader].into()),
-            ];
-            units.push((self.machine.name.as_str(), properties));
+        slice
+    }
+
+    /// The scope that init is in, where it is of our making.
+    fn scope(&self) -> Option<(&str, Properties<'_>)> {
+        let leader = self.leader.as_raw_nonzero().get().cast_unsigned();
+        let properties = vec![
+            ("Description", format!("rkt pod {}", self.uuid).into()),
+            ("Slice", self.slice.as_str().into()),
+            ("CollectMode", "inactive-or-failed".into()),
+            // Our child, which keeps its PID until we have waited for it.
+            ("PIDs", vec![leader].into()),
+        ];
+        self.machine.is_ours.then_some((self.machine.name.as_str(), properties))
+    }
+
+    /// Waits until systemd has forgotten the unit of an app that has ended, so that its name is free.
+    fn wait_for_name(&self, unit: &str) -> Result<()> {
+        let get = Method { name: "GetUnit", ..MANAGER };
+        let deadline = Instant::now() + TIMEOUT;
+        while self.bus.call(get, &(unit,)).is_ok() {
+            if Instant::now() > deadline {
+                bail!("systemd keeps {unit} although it has ended");
+            }
+            std::thread::sleep(NAME_INTERVAL);
         }
-        units
+        Ok(())
     }
 
     /// Waits until init is in the unit that the machine is registered against.
@@ -142,9 +168,12 @@ impl Systemd {
             let messages = self.bus.wait(init.pidfd(), deadline)?;
             let started = messages.iter().any(|message| is_started(message, &scope));
             // The first app's call is the one that starts the scope, too.
-            let refused = messages
-                .iter()
-                .any(|message| matches!(self.error(message), Some(Event::NotStarted { app: 0, .. })));
+            let refused = messages.iter().any(|message| {
+                matches!(self.error(message), Some(Event::NotStarted { app: 0, .. }))
+                    || (message.message_type() == message::Type::Error
+                        && self.opening.is_some()
+                        && message.header().reply_serial() == self.opening)
+            });
             self.backlog.extend(messages);
             if refused {
                 bail!("its unit {} was not started", self.machine.name);
@@ -158,7 +187,9 @@ impl Systemd {
     fn signal(&mut self, message: &Message) -> Option<Event> {
         let header = message.header();
         let path = header.path()?;
-        let (app, unit) = self.units.iter_mut().enumerate().find(|(_, unit)| path.as_str() == unit.object)?;
+        // Of an app that was started again the last one is meant.
+        let mut units = self.units.iter_mut().enumerate().rev();
+        let (app, unit) = units.find(|(_, unit)| path.as_str() == unit.object)?;
         let body = message.body();
         let changed: PropertiesChanged<'_> = body.deserialize().ok()?;
         let ended = unit.learn(&changed);
@@ -181,6 +212,18 @@ impl Systemd {
             reason: format!("systemd does not start {}: {text}", self.units[app].name),
         })
     }
+}
+
+fn unit_of(uuid: &str, app: &PodApp) -> Unit {
+    let image = app.runtime.image.name.as_ref().map_or("", |name| name.as_str());
+    Unit::new(app_unit(uuid, app.name()), format!("Application={} Image={image}", app.name()))
+}
+
+/// The rule that matches what is said of a unit.
+fn changes_of(object: &str) -> String {
+    format!(
+        "type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{object}'"
+    )
 }
 
 /// Whether this signal says that a unit has started.
@@ -218,6 +261,26 @@ impl Launcher for Systemd {
     }
 
     fn restrict_devices(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let start = Method { name: "StartTransientUnit", ..MANAGER };
+        let with_it: AuxiliaryUnits<'_> = self.scope().into_iter().collect();
+        let serial =
+            self.bus.send(start, &(self.slice.as_str(), "fail", self.slice_properties(), with_it))?;
+        self.opening = Some(serial);
+        Ok(())
+    }
+
+    fn announce(&mut self, app: &PodApp) -> Result<()> {
+        let unit = unit_of(&self.uuid, app);
+        if self.units.iter().any(|earlier| earlier.name == unit.name) {
+            self.wait_for_name(&unit.name)?;
+        } else {
+            self.bus.add_match(&changes_of(&unit.object))?;
+        }
+        self.units.push(unit);
         Ok(())
     }
 
@@ -260,7 +323,8 @@ impl Launcher for Systemd {
         if launch.stop_signal != Signal::TERM {
             properties.push(("KillSignal", launch.stop_signal.as_raw().into()));
         }
-        let with_it = if launch.app == 0 { self.pod_units() } else { Vec::new() };
+        let is_first = launch.app == 0 && self.opening.is_none();
+        let with_it = if is_first { self.pod_units() } else { Vec::new() };
         let start = Method { name: "StartTransientUnit", ..MANAGER };
         let serial = self.bus.send(start, &(unit.name.as_str(), "fail", &properties, with_it))?;
         self.units[launch.app].start = Some(serial);
@@ -329,7 +393,7 @@ impl Launcher for Systemd {
             errors.extend(unregistered.err().filter(|_| self.registered));
         }
         // The slice ends with the pod's init. Where init died before it was in its scope, nothing else would end it.
-        if !orderly {
+        if !orderly || self.opening.is_some() {
             let stop = Method { name: "StopUnit", ..MANAGER };
             let stopped = self.bus.call_unless(stop, &(self.slice.as_str(), "replace"), NO_SUCH_UNIT);
             errors.extend(stopped.context("stop the pod's slice").err());

@@ -27,6 +27,7 @@ fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
             ("--disable-capabilities-restriction", None) => args.insecure_capabilities = true,
             ("--disable-paths", None) => args.insecure_paths = true,
             ("--strict-isolators", None) => args.strict_isolators = true,
+            ("--mutable", None) => args.mutable = true,
             ("--disable-seccomp", None) => args.insecure_seccomp = true,
             ("--net", Some(value)) => args.net = value.to_owned(),
             ("--private-users", Some(value)) => {
@@ -76,6 +77,7 @@ mod tests {
             insecure_paths: true,
             insecure_seccomp: true,
             strict_isolators: true,
+            mutable: true,
             ipc: Some("parent".to_owned()),
             supervisor: Supervisor::Direct,
             uuid: "0a1b2c3d-0000-4000-8000-00000000000f".to_owned(),

@@ -45,10 +45,12 @@ pub(crate) struct Mount {
 
 /// The mounts of each app of the pod, in the order of the pod's apps.
 pub(super) fn resolve(pod: &Pod) -> Result<Vec<Vec<Mount>>> {
-    pod.apps
-        .iter()
-        .map(|app| mounts_of(&pod.manifest.volumes, app).with_context(|| format!("app {:?}", app.name())))
-        .collect()
+    pod.apps.iter().map(|app| of_app(pod, app)).collect()
+}
+
+/// The mounts of one app.
+pub(super) fn of_app(pod: &Pod, app: &PodApp) -> Result<Vec<Mount>> {
+    mounts_of(&pod.manifest.volumes, app).with_context(|| format!("app {:?}", app.name()))
 }
 
 fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {

@@ -39,7 +39,10 @@ pub(crate) fn mark_groups(arguments: Vec<OsString>) -> Vec<OsString> {
         let word = word.to_str().unwrap_or_default();
         word == "run" || (!word.is_empty() && "prepare".starts_with(word))
     };
-    if !command.is_some_and(takes) {
+    let adds = |position: usize| {
+        arguments[position] == "app" && arguments.get(position + 1).is_some_and(|word| word == "add")
+    };
+    if !command.is_some_and(takes) && !command_position(&arguments).is_some_and(adds) {
         return arguments;
     }
     let mut marked = Vec::new();
@@ -70,8 +73,8 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 }
 
 /// Mounts for all apps, and the apps with their options.
-pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 27] = [
+pub(crate) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
+    const OPTIONS: [&str; 28] = [
         "name",
         "exec",
         "working_dir",
@@ -80,6 +83,7 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "supplementary_gids",
         "readonly_rootfs",
         "mount",
+        "mnt_volume",
         "tmpfs",
         "device",
         "environment",
@@ -105,7 +109,9 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
 
 fn collect(matches: &ArgMatches, options: &[&'static str]) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
     let mut words: Vec<(usize, &str, &String)> = Vec::new();
-    for id in options.iter().copied().chain(["images"]) {
+    // Those that the command has.
+    let has = |id: &&str| matches.try_contains_id(id).is_ok();
+    for id in options.iter().copied().chain(["images"]).filter(has) {
         let indices = matches.indices_of(id).into_iter().flatten();
         let values = matches.get_many::<String>(id).into_iter().flatten();
         words.extend(indices.zip(values).map(|(index, value)| (index, id, value)));
@@ -158,6 +164,7 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
             }
             app.mounts.push(mount);
         }
+        "mnt_volume" => app.mounts.push(extras::mounted_volume(value)?),
         "tmpfs" => app.extras.tmpfs.push(extras::tmpfs(value)?),
         "device" => app.extras.devices.push(extras::device(value)?),
         "environment" => app.environment.push(pair(value)?),

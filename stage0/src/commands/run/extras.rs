@@ -3,7 +3,10 @@
 use std::os::unix::fs::FileTypeExt;
 
 use anyhow::{Context, Result, bail};
-use appc::{schema::Mount, types::Quantity};
+use appc::{
+    schema::{Mount, Volume},
+    types::Quantity,
+};
 use rkt_pod::extras::{Device, Owners, Tmpfs};
 
 /// What `--mount` says.
@@ -46,6 +49,16 @@ pub(super) fn mount(text: &str) -> Result<MountOption> {
         private: propagation == Some("private"),
         owners: idmap.map(owners).transpose().with_context(|| format!("mount {text:?}"))?,
     })
+}
+
+/// A volume of an app alone, and where it goes: `NAME,…,target=PATH`.
+pub(super) fn mounted_volume(text: &str) -> Result<Mount> {
+    let (targets, volume): (Vec<&str>, Vec<&str>) =
+        text.split(',').partition(|part| part.starts_with("target="));
+    let [target] = targets.as_slice() else { bail!("{text:?} must have one target=PATH") };
+    let volume: Volume = volume.join(",").parse().with_context(|| text.to_owned())?;
+    let path = absolute(&target["target=".len()..])?;
+    Ok(Mount { volume: volume.name.clone(), path, app_volume: Some(volume) })
 }
 
 fn owners(text: &str) -> Result<Owners> {

@@ -84,7 +84,7 @@ pub(crate) struct PodArgs {
 /// Options of the image before them.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options of the image before them")]
-struct AppArgs {
+pub(crate) struct AppArgs {
     /// Name of the app
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
@@ -185,6 +185,14 @@ pub(crate) struct Wanted {
     isolators: Vec<Isolator>,
     apps: Vec<AppOptions>,
     policy: PullPolicy,
+    mutable: bool,
+}
+
+impl Wanted {
+    /// Whether apps come and go.
+    pub(crate) fn is_mutable(&self) -> bool {
+        self.mutable
+    }
 }
 
 impl PodArgs {
@@ -193,11 +201,29 @@ impl PodArgs {
         let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
         let policy = self.policy.get(PullPolicy::New)?;
         let isolators = self.isolators()?;
+        if apps.is_empty() && self.pod_manifest.is_none() {
+            bail!("must provide at least one image or --pod-manifest");
+        }
         check(self, policy, &mounts, &apps, &isolators)?;
         if let Some(users) = self.private_users {
             users.check()?;
         }
-        Ok(Wanted { mounts, isolators, apps, policy })
+        Ok(Wanted { mounts, isolators, apps, policy, mutable: false })
+    }
+
+    /// The same for a pod that starts without apps.
+    pub(crate) fn check_sandbox(&self, matches: Option<&ArgMatches>) -> Result<Wanted> {
+        let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
+        if !apps.is_empty() || self.pod_manifest.is_some() {
+            bail!("a sandbox starts without apps; rkt app add gives it some");
+        }
+        let policy = self.policy.get(PullPolicy::New)?;
+        let isolators = self.isolators()?;
+        check(self, policy, &mounts, &apps, &isolators)?;
+        if let Some(users) = self.private_users {
+            users.check()?;
+        }
+        Ok(Wanted { mounts, isolators, apps, policy, mutable: true })
     }
 
     /// What the pod as a whole is bound to.
@@ -234,11 +260,11 @@ impl PodArgs {
 
     /// Finds the images and makes the pod's manifest.
     pub(crate) fn plan(&self, global: &Global, wanted: Wanted) -> Result<Planned> {
-        let Wanted { mounts, isolators, apps, policy } = wanted;
+        let Wanted { mounts, isolators, apps, policy, mutable } = wanted;
         let store = Store::open(&global.dir)?;
         let (manifest, images, preparing) = match &self.pod_manifest {
             Some(path) => from_manifest(&store, path)?,
-            None => from_images(global, &store, self, policy, (mounts, isolators), &apps)?,
+            None => from_images(global, &store, self, policy, (mounts, isolators, mutable), &apps)?,
         };
         let overlay = !self.no_overlay && has_overlay(global);
         if overlay {
@@ -310,9 +336,6 @@ fn check(
         }
         return Ok(());
     }
-    if apps.is_empty() {
-        bail!("must provide at least one image or --pod-manifest");
-    }
     for (index, volume) in args.volume.iter().enumerate() {
         if args.volume[..index].iter().any(|earlier| earlier.name == volume.name) {
             bail!("duplicate volume name {:?}", volume.name.as_str());
@@ -341,7 +364,7 @@ fn from_images(
     store: &Store,
     args: &PodArgs,
     policy: PullPolicy,
-    (mounts, isolators): (Vec<Mount>, Vec<Isolator>),
+    (mounts, isolators, mutable): (Vec<Mount>, Vec<Isolator>, bool),
     apps: &[AppOptions],
 ) -> Result<(PodManifest, Vec<AppImage>, Lock)> {
     let progress = Progress::new(args.quiet);
@@ -361,6 +384,7 @@ fn from_images(
         isolators,
         inherited: if args.inherit_env { environment::own() } else { Vec::new() },
         environment: environment::set(&args.set_env_file, &args.set_env)?,
+        mutable,
     };
     let pairs: Vec<(AppOptions, &AppImage)> = apps.iter().cloned().zip(&images).collect();
     let manifest = manifest::generate(&options, &pairs)?;

@@ -74,9 +74,15 @@ impl StartArgs {
             strict_isolators: self.strict_isolators,
             ipc: self.ipc.clone(),
             supervisor: self.supervisor,
+            mutable: false,
             uuid: String::new(),
         };
         Ok(Start { program, registers: self.mds_register, args })
+    }
+
+    /// Whether the only app gets the terminal.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive
     }
 
     /// Refuses what does not go with the pod's apps.
@@ -89,6 +95,12 @@ impl StartArgs {
 }
 
 impl Start {
+    /// The same for a pod whose apps come and go, where it is one.
+    pub(crate) fn mutable(mut self, mutable: bool) -> Start {
+        self.args.mutable = mutable;
+        self
+    }
+
     /// Becomes the pod. Returns only where that fails.
     pub(crate) fn exec(mut self, pod: &PodDir, lock: &Lock) -> anyhow::Error {
         pod.uuid().clone_into(&mut self.args.uuid);
