@@ -27,6 +27,8 @@ pub const LOCKS: &str = "locks";
 pub const PREPARE_LOCK: &str = "prepareLock";
 /// Below [`LOCKS`]: held exclusively while a pod gets a range of users. Ours.
 pub const USERS_LOCK: &str = "privateUsers";
+/// In [`LOCKS`]: held while a pod gets its name.
+pub const NAMES_LOCK: &str = "podNames";
 
 /// The pod manifest (JSON).
 pub const MANIFEST: &str = "pod";
@@ -38,6 +40,8 @@ pub const PID: &str = "pid";
 pub const PPID: &str = "ppid";
 /// The pod's cgroup below the cgroup2 mount, without a leading slash. Direct launcher only.
 pub const SUBCGROUP: &str = "subcgroup";
+/// The name that the user gave to the pod. Ours.
+pub const POD_NAME: &str = "pod-name";
 /// Marker: the apps' roots are overlays.
 pub const OVERLAY_PREPARED: &str = "overlay-prepared";
 /// The users of the host that the pod's users are, as `BASE:COUNT`, where it has a user namespace.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{App, ImageManifest, PodManifest, RuntimeApp};
-use rkt_pod::layout;
+use rkt_pod::{Place, PodDir, layout, names};
 use rustix::fs::{Mode, OFlags};
 
 /// A prepared pod.
@@ -16,6 +16,8 @@ use rustix::fs::{Mode, OFlags};
 pub(crate) struct Pod {
     /// Its UUID.
     pub(crate) uuid: String,
+    /// The name that the user gave it.
+    pub(crate) name: Option<String>,
     /// Its directory, open.
     pub(crate) directory: OwnedFd,
     /// The directory's path.
@@ -68,7 +70,8 @@ impl Pod {
         if apps.is_empty() && !mutable {
             bail!("pod must contain at least one application");
         }
-        Ok(Pod { uuid: uuid.to_owned(), directory, path, data, manifest, apps })
+        let name = names::of(&PodDir::new(&data, Place::Run, uuid));
+        Ok(Pod { uuid: uuid.to_owned(), name, directory, path, data, manifest, apps })
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
 use rkt_pod::{
-    Error, Place, PodDir, State, layout,
+    Error, Place, PodDir, State, layout, names,
     stage1::{MUTABLE, RuntimeState},
     users::Range,
 };
@@ -78,6 +78,9 @@ impl Description {
     pub(crate) fn object(&self) -> Value {
         let mut object = Map::new();
         object.insert("name".to_owned(), json!(self.pod.uuid()));
+        if let Some(name) = names::of(&self.pod) {
+            object.insert("pod_name".to_owned(), json!(name));
+        }
         object.insert("state".to_owned(), json!(self.state.as_str()));
         let apps: Vec<Value> = self.apps().into_iter().map(|app| self.app_object(app)).collect();
         if !apps.is_empty() {

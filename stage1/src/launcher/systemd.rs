@@ -53,6 +53,7 @@ type AuxiliaryUnits<'a> = Vec<(&'a str, Properties<'a>)>;
 pub(crate) struct Systemd {
     bus: Bus,
     uuid: String,
+    machine_name: String,
     /// The pod's root.
     root: PathBuf,
     /// The pod's init.
@@ -98,6 +99,7 @@ impl Systemd {
         Ok(Systemd {
             bus,
             uuid: pod.uuid.clone(),
+            machine_name: machine::name(pod),
             root: pod.path.join(rkt_pod::layout::STAGE1_ROOTFS),
             leader: init.pid,
             program: init::helper("app-exec")?,
@@ -337,15 +339,14 @@ impl Launcher for Systemd {
         state.machine_unit = Some(self.machine.name.clone());
         let in_scope = self.wait_for_scope(init);
         // What has come in meanwhile is for the supervisor to fetch.
-        let registered = self
-            .bus
-            .ring()
-            .and(in_scope)
-            .and_then(|()| machine::register(&self.bus, &self.uuid, init, &self.root));
+        let registered =
+            self.bus.ring().and(in_scope).and_then(|()| {
+                machine::register(&self.bus, (&self.machine_name, &self.uuid), init, &self.root)
+            });
         match registered {
             Ok(()) => {
                 self.registered = true;
-                state.machine = Some(machine::name(&self.uuid));
+                state.machine = Some(self.machine_name.clone());
             }
             Err(error) => state.machine_reason = Some(format!("{error:#}")),
         }
@@ -389,7 +390,7 @@ impl Launcher for Systemd {
         // Each call is waited for: who has left the bus has no privileges, and nothing of what it asked for is done.
         let mut errors = Vec::new();
         if self.registered || !orderly {
-            let unregistered = machine::unregister(&self.bus, &self.uuid);
+            let unregistered = machine::unregister(&self.bus, &self.machine_name);
             errors.extend(unregistered.err().filter(|_| self.registered));
         }
         // The slice ends with the pod's init. Where init died before it was in its scope, nothing else would end it.

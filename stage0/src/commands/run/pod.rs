@@ -11,7 +11,7 @@ use appc::{
     schema::{Mount, PodManifest, Volume},
 };
 use clap::ArgMatches;
-use rkt_pod::{Lock, Place, PodDir, users};
+use rkt_pod::{Lock, Place, PodDir, names, users};
 
 use super::{arguments, environment, users::Users};
 use crate::{
@@ -32,6 +32,9 @@ pub(crate) struct PodArgs {
     /// Images: files, URLs, IDs or names
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    /// Name of the pod, its own as long as it lives; it stands for the UUID, and the machine is called so
+    #[arg(long, value_name = "NAME")]
+    pod_name: Option<String>,
     /// Volumes to make available in the pod: NAME,kind=host,source=PATH or NAME,kind=empty
     #[arg(long, value_name = "VOLUME")]
     volume: Vec<Volume>,
@@ -175,6 +178,7 @@ pub(crate) struct Planned {
     images: Vec<AppImage>,
     overlay: bool,
     users: Option<Users>,
+    name: Option<String>,
     /// Trees that pods are being prepared on are not collected.
     _preparing: Lock,
 }
@@ -270,7 +274,14 @@ impl PodArgs {
         if overlay {
             make_mount_points(&global.dir)?;
         }
-        Ok(Planned { manifest, images, overlay, users: self.private_users, _preparing: preparing })
+        Ok(Planned {
+            manifest,
+            images,
+            overlay,
+            users: self.private_users,
+            name: self.pod_name.clone(),
+            _preparing: preparing,
+        })
     }
 }
 
@@ -294,6 +305,9 @@ impl Planned {
     }
 
     fn fill(&self, global: &Global, pod: &mut PodDir, place: Place) -> Result<()> {
+        if let Some(name) = &self.name {
+            names::take(&global.dir, pod, name)?;
+        }
         let users = self.users.and_then(Users::wanted);
         let users = users.map(|wanted| users::allocate(&global.dir, pod, wanted)).transpose()?;
         prepare::fill(pod, &self.manifest, &self.images, self.overlay, users)?;
@@ -335,6 +349,9 @@ fn check(
             bail!("conflicting flags set with --pod-manifest (see --help)");
         }
         return Ok(());
+    }
+    if let Some(name) = &args.pod_name {
+        names::check(name)?;
     }
     for (index, volume) in args.volume.iter().enumerate() {
         if args.volume[..index].iter().any(|earlier| earlier.name == volume.name) {
