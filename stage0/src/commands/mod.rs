@@ -14,14 +14,17 @@ mod man;
 mod metadata_service;
 mod policy;
 mod prepare;
+mod ps;
 mod rm;
 mod run;
 mod run_prepared;
+mod stats;
 mod status;
 mod stop;
 mod trust;
 mod uuids;
 mod version;
+mod wait;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -71,6 +74,13 @@ enum Commands {
     List(list::Args),
     /// Check the status of a rkt pod
     Status(status::Args),
+    /// Wait until pods have exited
+    Wait(wait::Args),
+    /// Show the processes of a running pod
+    #[command(alias = "top")]
+    Ps(ps::Args),
+    /// Show what the apps of a running pod take of the machine
+    Stats(stats::Args),
     /// Stop a pod
     Stop(stop::Args),
     /// Remove all files and resources associated with an exited pod
@@ -107,6 +117,9 @@ impl Commands {
             Commands::App(command) => command.name(),
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
+            Commands::Wait(_) => "wait",
+            Commands::Ps(_) => "ps",
+            Commands::Stats(_) => "stats",
             Commands::Stop(_) => "stop",
             Commands::Rm(_) => "rm",
             Commands::Gc(_) => "gc",
@@ -231,6 +244,9 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::App(command) => app::run(global, command, own),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
+        Commands::Wait(args) => wait::run(global, &args),
+        Commands::Ps(args) => ps::run(global, &args),
+        Commands::Stats(args) => stats::run(global, &args),
         Commands::Stop(args) => stop::run(global, &args),
         Commands::Rm(args) => rm::run(global, &args),
         Commands::Gc(args) => gc::run(global, &args),

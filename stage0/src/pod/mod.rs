@@ -5,6 +5,7 @@ pub(crate) mod describe;
 pub(crate) mod manifest;
 pub(crate) mod metadata;
 pub(crate) mod prepare;
+pub(crate) mod processes;
 pub(crate) mod remove;
 
 use std::time::Duration;
