@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: build release demo images check conformance lint unit plain $(addprefix check-,bookworm trixie sid vm) bench install clean fmt setup tools
+.PHONY: build release demo images check conformance lint unit plain $(addprefix check-,bookworm trixie sid vm) bench install clean fmt setup setup-vm setup-bench tools
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -39,8 +39,12 @@ build:
 release:
 	$(CARGO) build --workspace --locked --release --bins
 
+# What the virtual machine and the benchmark need besides.
+setup-vm: needs := qemu-system-x86=/usr/bin/qemu-system-x86_64 kmod=/usr/sbin/depmod binutils=/usr/bin/objcopy e2fsprogs=/usr/sbin/mke2fs secilc=/usr/bin/secilc
+setup-bench: needs := hyperfine=/usr/bin/hyperfine linux-perf=/usr/bin/perf
+
 ## setup: installs from apt what is missing (as root; otherwise says what to install)
-setup:
+setup setup-vm setup-bench:
 	@missing=$$(for need in $(needs); do [ -e "$${need#*=}" ] || echo "$${need%%=*}"; done | paste -sd' '); \
 	[ -n "$$missing" ] || exit 0; \
 	command="apt-get install -y --no-install-recommends $$missing"; \
@@ -92,8 +96,7 @@ $(addprefix check-,bookworm trixie sid): check-%: images
 	exit $$status
 
 # What only a kernel with all controllers can show, on both launchers.
-check-vm: needs += qemu-system-x86=/usr/bin/qemu-system-x86_64 kmod=/usr/sbin/depmod binutils=/usr/bin/objcopy e2fsprogs=/usr/sbin/mke2fs
-check-vm: setup build
+check-vm: setup setup-vm build
 	$(CARGO) test --no-run --locked --package rkt-tests $(vm_tests:%=--test %) --message-format=json \
 	    | jq -r 'select(.executable != null and (.target.kind | index("test"))) | .executable' \
 	    | xargs tests/testbed/vm $(VM) "$(debug)"
@@ -103,8 +106,7 @@ conformance:
 	$(CARGO) run --quiet --locked --package rkt-tests --example conformance
 
 ## bench: rkt beside its peers, in one run; writes the numbers of docs/performance.md
-bench: needs += hyperfine=/usr/bin/hyperfine
-bench: setup release
+bench: setup setup-bench release
 	tests/testbed/testbed boot $(BENCH)
 	status=0; tests/bench/bench "$(BENCH)" "$(optimised)" "$(target_dir)/bench" || status=$$?; \
 	tests/testbed/testbed stop $(BENCH); \

@@ -18,14 +18,17 @@ pub enum Error {
     /// No pod has this UUID or prefix.
     #[error("no matches found for {0:?}")]
     NoMatch(String),
-    /// Several pods have this UUID prefix.
-    #[error("ambiguous uuid {prefix:?}, {matches} matches")]
+    /// Several pods have this UUID prefix, or name.
+    #[error("ambiguous uuid {prefix:?}, {} matches: {}", .matches.len(), some_of(.matches))]
     Ambiguous {
         /// What the user gave.
         prefix: String,
-        /// How many pods match.
-        matches: usize,
+        /// The UUIDs of the pods that match.
+        matches: Vec<String>,
     },
+    /// A name that a pod cannot have.
+    #[error("--pod-name: {0}")]
+    Name(String),
     /// The UUID given is the empty string.
     #[error("UUID cannot be empty")]
     EmptyUuid,
@@ -46,6 +49,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// The first few of a list.
+fn some_of(list: &[String]) -> String {
+    let more = if list.len() > 4 { ", …" } else { "" };
+    format!("{}{more}", list.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
 /// A result with this crate's [`Error`].

@@ -18,6 +18,35 @@ pub struct Extras {
     /// Targets of volumes in which nothing appears that is mounted on the host later.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub private: Vec<String>,
+    /// Volumes that show other owners than they would.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<VolumeOwners>,
+}
+
+/// Whose the files of a volume are where it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumeOwners {
+    /// Absolute path in the app's root.
+    pub target: String,
+    /// Whose.
+    pub owners: Owners,
+}
+
+/// Whose the files of a mount are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Owners {
+    /// Those of the host's users as they are, also where the pod has users of its own.
+    Host,
+    /// The pod's root makes files, and has them, as this user and group of the host.
+    #[serde(rename_all = "camelCase")]
+    Root {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
 }
 
 /// A file system in memory, of one app alone.

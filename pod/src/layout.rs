@@ -18,12 +18,17 @@ pub const LOCAL_CONFIG_DIR: &str = "/etc/rkt";
 pub const PODS: &str = "pods";
 /// Below the data directory: the image store.
 pub const STORE: &str = "cas";
+
+/// The layer below all layers of an app, in the data directory: empty places for what every app finds in its root.
+pub const MOUNT_POINTS: &str = "cas/mount-points";
 /// Below the data directory: lock files, `prepareLock` among them.
 pub const LOCKS: &str = "locks";
 /// Below [`LOCKS`]: held shared while a pod is prepared, exclusively while trees are collected.
 pub const PREPARE_LOCK: &str = "prepareLock";
 /// Below [`LOCKS`]: held exclusively while a pod gets a range of users. Ours.
 pub const USERS_LOCK: &str = "privateUsers";
+/// In [`LOCKS`]: held while a pod gets its name.
+pub const NAMES_LOCK: &str = "podNames";
 
 /// The pod manifest (JSON).
 pub const MANIFEST: &str = "pod";
@@ -35,10 +40,20 @@ pub const PID: &str = "pid";
 pub const PPID: &str = "ppid";
 /// The pod's cgroup below the cgroup2 mount, without a leading slash. Direct launcher only.
 pub const SUBCGROUP: &str = "subcgroup";
+/// The name that the user gave to the pod. Ours.
+pub const POD_NAME: &str = "pod-name";
 /// Marker: the apps' roots are overlays.
 pub const OVERLAY_PREPARED: &str = "overlay-prepared";
 /// The users of the host that the pod's users are, as `BASE:COUNT`, where it has a user namespace.
 pub const PRIVATE_USERS: &str = "private-users-prepared";
+/// The path below which the pod's apps find the metadata service.
+pub const METADATA_TOKEN: &str = "mds-token";
+/// The socket at which the supervisor of a pod whose apps come and go is told to start and stop them.
+pub const CONTROL: &str = "control";
+/// Held while the manifest of a pod that runs is changed.
+pub const CHANGE_LOCK: &str = "pod.lck";
+/// Marker: the pod is known to the metadata service.
+pub const METADATA_REGISTERED: &str = "mds-registered";
 /// stage1's runtime parameters and what it did with them (JSON, [`crate::stage1::RuntimeState`]).
 pub const RUNTIME: &str = "runtime-config";
 /// A copy of each app's image manifest and the id of its rendered tree: `appsinfo/<app>/{manifest,treeStoreID}`.
@@ -81,6 +96,11 @@ pub fn app_status(app: &str) -> PathBuf {
 /// Marker beside an app's exit status: it was killed for lack of memory. App names have no dot. Ours.
 pub fn app_out_of_memory(app: &str) -> PathBuf {
     Path::new(STAGE1_ROOTFS).join(STATUS).join(format!("{app}.oom"))
+}
+
+/// Marker beside an app's exit status: when it was started, in a pod whose apps come and go. Ours.
+pub fn app_started(app: &str) -> PathBuf {
+    Path::new(STAGE1_ROOTFS).join(STATUS).join(format!("{app}.started"))
 }
 
 /// The main process of an app that runs, as stage1 has noted it beside its spec. Ours.

@@ -1,7 +1,11 @@
 //! The `flock(2)` on a directory that says "somebody works on this".
 
 use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    io::ErrorKind,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        unix::fs::DirBuilderExt,
+    },
     path::Path,
 };
 
@@ -10,7 +14,10 @@ use rustix::{
     io::{self, Errno, FdFlags},
 };
 
-use crate::error::{Result, io_error};
+use crate::{
+    error::{Error, Result, io_error, std_error},
+    layout,
+};
 
 /// An open directory (or file) and the lock held on it. Dropping it releases the lock, unless the descriptor was passed
 /// on to another program, which then holds it.
@@ -39,6 +46,22 @@ impl Lock {
         };
         flock_retrying(&fd, operation).map_err(io_error("lock", path))?;
         Ok(Lock(fd))
+    }
+
+    /// Takes one of the locks of a data directory, which is made where it is missing, and waits for whoever holds it.
+    ///
+    /// # Errors
+    /// Where it cannot be made, opened or locked.
+    pub fn of_directory(data: &Path, name: &str) -> Result<Lock> {
+        let path = data.join(layout::LOCKS).join(name);
+        match Lock::wait(&path, Kind::Exclusive) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&path);
+                made.map_err(std_error("make directory", &path))?;
+                Lock::wait(&path, Kind::Exclusive)
+            }
+            other => other,
+        }
     }
 
     /// Opens the directory at `path` and locks it, or returns `None` where another process holds it.

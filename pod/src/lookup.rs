@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind, path::Path};
 use crate::{
     directory::PodDir,
     error::{Error, Result, std_error},
-    layout,
+    layout, names,
     state::Place,
 };
 
@@ -38,7 +38,7 @@ pub fn all(data: &Path, places: &[Place]) -> Result<Vec<PodDir>> {
     Ok(pods)
 }
 
-/// The pod whose UUID starts with `prefix` (case does not matter), among those that users see.
+/// The pod whose UUID starts with `prefix` (case does not matter), or whose name it is, among those that users see.
 ///
 /// # Errors
 /// [`Error::EmptyUuid`], [`Error::NoMatch`], [`Error::Ambiguous`], or where the directories cannot be read.
@@ -53,12 +53,24 @@ pub fn by_prefix(data: &Path, prefix: &str) -> Result<PodDir> {
     {
         return Ok(pod);
     }
-    let mut matching = all(data, &Place::VISIBLE)?;
-    matching.retain(|pod| pod.uuid().starts_with(&wanted));
+    let (mut matching, others): (Vec<PodDir>, Vec<PodDir>) =
+        all(data, &Place::VISIBLE)?.into_iter().partition(|pod| pod.uuid().starts_with(&wanted));
+    if names::check(prefix).is_ok() {
+        let mut named: Vec<PodDir> =
+            others.into_iter().filter(|pod| names::of(pod).as_deref() == Some(prefix)).collect();
+        // A name that is given again means the pod that has it now.
+        if let Some(living) = named.iter().position(names::lives) {
+            named = vec![named.swap_remove(living)];
+        }
+        matching.append(&mut named);
+    }
     match matching.len() {
         0 => Err(Error::NoMatch(prefix.to_owned())),
         1 => Ok(matching.remove(0)),
-        matches => Err(Error::Ambiguous { prefix: prefix.to_owned(), matches }),
+        _ => {
+            let matches = matching.iter().map(|pod| pod.uuid().to_owned()).collect();
+            Err(Error::Ambiguous { prefix: prefix.to_owned(), matches })
+        }
     }
 }
 
@@ -95,7 +107,9 @@ mod tests {
         fs::create_dir(data.path().join("pods/run/not-a-pod")).unwrap();
         assert_eq!(all(data.path(), &Place::VISIBLE).unwrap(), [a.clone(), b]);
         assert_eq!(by_prefix(data.path(), "0A000000-0000-4000-8000-000000000001").unwrap(), a);
-        assert!(matches!(by_prefix(data.path(), "0a"), Err(Error::Ambiguous { matches: 2, .. })));
+        assert!(
+            matches!(by_prefix(data.path(), "0a"), Err(Error::Ambiguous { matches, .. }) if matches.len() == 2)
+        );
         assert!(matches!(by_prefix(data.path(), "not"), Err(Error::NoMatch(_))));
         assert!(matches!(by_prefix(data.path(), ""), Err(Error::EmptyUuid)));
     }

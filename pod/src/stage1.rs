@@ -87,6 +87,8 @@ pub struct RunArgs {
     pub interactive: bool,
     /// `--private-users=BASE:COUNT`: the pod has a user namespace, whose users are these of the host.
     pub private_users: Option<Range>,
+    /// `--mds-token=T`: the path below which the pod's apps find the metadata service.
+    pub metadata_token: Option<String>,
     /// `--local-config=DIR`
     pub local_config: Option<OsString>,
     /// `--hostname=H`; `rkt-<uuid>` where absent.
@@ -102,6 +104,8 @@ pub struct RunArgs {
     /// `--dns-conf-mode=resolv=MODE,hosts=MODE`: where `/etc/resolv.conf` and `/etc/hosts` come from: `default` (networks or
     /// the image), `host`, `none`, or `stage0`, which has written them ([`crate::layout::RESOLV`], [`crate::layout::HOSTS`]).
     pub dns_conf_mode: String,
+    /// `--mutable`: apps come and go while the pod runs, and none has to be there.
+    pub mutable: bool,
     /// `--ipc=auto|private|parent`
     pub ipc: Option<String>,
     /// `--supervisor=auto|systemd|direct`
@@ -124,6 +128,9 @@ impl RunArgs {
         if let Some(range) = self.private_users {
             args.push(format!("--private-users={range}").into());
         }
+        if let Some(token) = &self.metadata_token {
+            args.push(format!("--mds-token={token}").into());
+        }
         if let Some(dir) = &self.local_config {
             let mut arg = OsString::from("--local-config=");
             arg.push(dir);
@@ -137,6 +144,7 @@ impl RunArgs {
             (self.insecure_paths, "--disable-paths"),
             (self.insecure_seccomp, "--disable-seccomp"),
             (self.strict_isolators, "--strict-isolators"),
+            (self.mutable, "--mutable"),
         ] {
             if set {
                 args.push(flag.into());
@@ -155,6 +163,31 @@ impl RunArgs {
         args
     }
 }
+
+/// The annotation of a pod that says whether its apps come and go.
+pub const MUTABLE: &str = "coreos.com/rkt/stage1/mutable";
+
+/// What the supervisor of a mutable pod is asked for, in one message as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum AppRequest {
+    /// To start an app of the pod's manifest. Answered when its sandbox is built.
+    Start(String),
+    /// To stop one. Answered when it has ended.
+    Stop(String),
+}
+
+/// The answer: why it was not done, where it was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AppReply {
+    /// One line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Where the metadata service answers apps.
+pub const METADATA_PORT: u16 = 18_112;
 
 /// The arguments of a stage1's `enter`, `argv[0]` excluded: `--pid=PID --appname=NAME -- COMMAND…`. The PID is that of the
 /// pod's init.

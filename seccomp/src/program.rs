@@ -138,11 +138,13 @@ fn bisect(ranges: &[(u32, End)]) -> Vec<u64> {
     let (lower, upper) = ranges.split_at(ranges.len() / 2);
     let (below, above) = (bisect(lower), bisect(upper));
     let first = upper.first().map_or(0, |(first, _)| *first);
-    let mut program = vec![
+    let mut program = match u8::try_from(below.len()) {
+        Ok(near) => vec![instruction(JUMP_IF_AT_LEAST, near, 0, first)],
         // The way to what is far is an instruction of its own: a condition reaches 255 instructions.
-        instruction(JUMP_IF_AT_LEAST, 0, 1, first),
-        instruction(JUMP, 0, 0, length(&below)),
-    ];
+        Err(_) => {
+            vec![instruction(JUMP_IF_AT_LEAST, 0, 1, first), instruction(JUMP, 0, 0, length(&below))]
+        }
+    };
     program.extend(below);
     program.extend(above);
     program

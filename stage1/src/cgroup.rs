@@ -6,6 +6,7 @@ use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rkt_pod::layout;
@@ -14,7 +15,13 @@ use rustix::{
     io::Errno,
 };
 
-use crate::resources::{self, Controller, Limits};
+use crate::{
+    resources::{self, Controller, Limits},
+    sys,
+};
+
+/// How long the processes of an app that was killed may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The pod's cgroup directory and what was made below it.
 #[derive(Debug)]
@@ -116,9 +123,27 @@ impl PodCgroup {
         resources::cgroup::limit(&self.directory, limits, devices)
     }
 
+    /// Keeps the pod from no device. Whether this works tells whether apps can be kept to theirs.
+    pub(crate) fn allow_devices(&self) -> Result<(), Errno> {
+        sys::allow_devices(&self.directory)
+    }
+
     /// Makes a cgroup below the pod's.
     pub(crate) fn child(&self, name: &str) -> Result<OwnedFd, Errno> {
         make(&self.directory, Path::new(name))
+    }
+
+    /// Removes one below the pod's, whose processes are about to be gone. A missing one is fine.
+    pub(crate) fn remove_child(&self, name: &str) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match remove_tree(&self.path.join(name)) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Removes the pod's cgroups. Their processes are gone.

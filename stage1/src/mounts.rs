@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{Volume, VolumeKind};
-use rkt_pod::{extras::Tmpfs, files::copy_directory, layout};
+use rkt_pod::{
+    extras::{Owners, Tmpfs},
+    files::copy_directory,
+    layout,
+    users::Range,
+};
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
@@ -66,7 +71,8 @@ fn overlay(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
         std::fs::read_to_string(&tree_file).with_context(|| format!("read {}", tree_file.display()))?;
     let data = rustix::fs::open(&pod.data, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("open {}", pod.data.display()))?;
-    let mut lower = Vec::new();
+    // A store of an older rkt has it when the next pod is prepared.
+    let mut lower: Vec<OwnedFd> = open_beneath(&data, layout::MOUNT_POINTS).into_iter().collect();
     for tree in trees.lines() {
         let path = Path::new(layout::STORE).join("tree").join(tree).join("rootfs");
         lower.push(open_beneath(&data, path)?);
@@ -79,7 +85,7 @@ fn overlay(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     }
     let upper = open_beneath(&pod.directory, upper)?;
     let work = open_beneath(&pod.directory, work)?;
-    overlay::mount(&lower, &upper, &work)
+    Ok(rkt_pod::overlay::mount(&lower, Some((&upper, &work)))?)
 }
 
 /// A detached copy of the mount at `place`, with what is mounted below it where `recursive`.
@@ -102,7 +108,14 @@ pub(crate) fn source(
     users: Option<&OwnedFd>,
 ) -> Result<OwnedFd> {
     let detached = match &mount.source {
-        Source::Volume(source) => volume(pod, source, seed, users)?,
+        Source::Volume(source) => match mount.owners {
+            None => volume(pod, source, seed, users)?,
+            Some(Owners::Host) => volume(pod, source, seed, None)?,
+            Some(Owners::Root { uid, gid }) => {
+                let users = users::with_root(Range::of_pod(Path::new("."))?, uid, gid)?;
+                volume(pod, source, seed, Some(&users))?
+            }
+        },
         Source::Memory(tmpfs) => memory(tmpfs)
             .and_then(|mount| mapped(mount, users))
             .with_context(|| format!("tmpfs at {:?}", tmpfs.target))?,

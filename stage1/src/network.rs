@@ -1,6 +1,10 @@
 //! The pod's network, from its beginning to its end.
 
-use std::{os::fd::AsFd, path::Path};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    os::fd::AsFd,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use rkt_net::{Attached, Directories, Forward, Network as Configured, Place, Request, Selection};
@@ -8,6 +12,15 @@ use rkt_pod::{layout, stage1::RunArgs};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{init::Init, output, pod::Pod};
+
+/// What a pod's networks say of names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Of DNS, as a file.
+    pub(crate) resolv: Option<String>,
+    /// Where the pod reaches this machine.
+    pub(crate) host: Option<Ipv4Addr>,
+}
 
 /// What the pod has to do with networks.
 #[derive(Debug)]
@@ -52,9 +65,14 @@ impl Network {
         Ok(())
     }
 
-    /// What the networks say of DNS, as a file.
-    pub(crate) fn resolv(&self) -> Option<&str> {
-        self.attached.as_ref()?.resolv.as_deref()
+    /// What the networks say of names.
+    pub(crate) fn known(&self) -> Known {
+        let Some(attached) = &self.attached else { return Known::default() };
+        let host = attached.networks.iter().find_map(|network| match network.gateway {
+            Some(IpAddr::V4(gateway)) => Some(gateway),
+            _ => None,
+        });
+        Known { resolv: attached.resolv.clone(), host }
     }
 
     /// Takes back what the pod had, after all its processes are gone.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{App, ImageManifest, PodManifest, RuntimeApp};
-use rkt_pod::layout;
+use rkt_pod::{Place, PodDir, layout, names};
 use rustix::fs::{Mode, OFlags};
 
 /// A prepared pod.
@@ -16,6 +16,8 @@ use rustix::fs::{Mode, OFlags};
 pub(crate) struct Pod {
     /// Its UUID.
     pub(crate) uuid: String,
+    /// The name that the user gave it.
+    pub(crate) name: Option<String>,
     /// Its directory, open.
     pub(crate) directory: OwnedFd,
     /// The directory's path.
@@ -52,8 +54,8 @@ impl PodApp {
 }
 
 impl Pod {
-    /// Loads the pod whose directory is the working directory.
-    pub(crate) fn load(uuid: &str) -> Result<Pod> {
+    /// Loads the pod whose directory is the working directory. Only one that is `mutable` may have no apps.
+    pub(crate) fn load(uuid: &str, mutable: bool) -> Result<Pod> {
         let path = std::env::current_dir().context("find the pod's directory")?;
         let data = data_directory(&path, uuid)?;
         let directory = rustix::fs::open(
@@ -65,10 +67,11 @@ impl Pod {
         let text = fs::read(layout::MANIFEST).context("read the pod manifest")?;
         let manifest = PodManifest::from_slice(&text).context("pod manifest")?;
         let apps = manifest.apps.iter().map(load_app).collect::<Result<Vec<_>>>()?;
-        if apps.is_empty() {
+        if apps.is_empty() && !mutable {
             bail!("pod must contain at least one application");
         }
-        Ok(Pod { uuid: uuid.to_owned(), directory, path, data, manifest, apps })
+        let name = names::of(&PodDir::new(&data, Place::Run, uuid));
+        Ok(Pod { uuid: uuid.to_owned(), name, directory, path, data, manifest, apps })
     }
 }
 

@@ -1,6 +1,9 @@
 //! The pod's user namespace: its maps, and mounts that show owners as it has them.
 
-use std::os::fd::OwnedFd;
+use std::{
+    cell::RefCell,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use anyhow::{Context, Result, anyhow};
 use rkt_pod::users::Range;
@@ -10,7 +13,10 @@ use rustix::{
     process::Pid,
 };
 
-use crate::sys;
+use crate::{
+    init,
+    sys::{self, CloneSpec, Namespaces},
+};
 
 const PROC_MAGIC: i64 = 0x9fa0;
 
@@ -32,9 +38,13 @@ fn process(pid: Pid) -> io::Result<OwnedFd> {
 
 /// Maps the users and groups of a child's new user namespace to those of the host.
 pub(crate) fn map(pid: Pid, range: Range) -> io::Result<()> {
-    let process = process(pid)?;
     let map = format!("0 {} {}\n", range.base(), range.count());
-    for name in ["uid_map", "gid_map"] {
+    write_maps(pid, &map, &map)
+}
+
+fn write_maps(pid: Pid, users: &str, groups: &str) -> io::Result<()> {
+    let process = process(pid)?;
+    for (name, map) in [("uid_map", users), ("gid_map", groups)] {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
         let file =
             rustix::fs::openat2(&process, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
@@ -42,6 +52,51 @@ pub(crate) fn map(pid: Pid, range: Range) -> io::Result<()> {
         io::write(file, map.as_bytes())?;
     }
     Ok(())
+}
+
+/// A user namespace for mounts that show what is `uid`'s and `gid`'s on the host as the root's of a pod with this range,
+/// or of one without, and all else but the host's root's as ever.
+pub(crate) fn with_root(range: Option<Range>, uid: u32, gid: u32) -> Result<OwnedFd> {
+    let (base, count) = range.map_or((0, u32::MAX - 1), |range| (range.base(), range.count()));
+    let (users, groups) = (root_map(base, count, uid), root_map(base, count, gid));
+    let made = RefCell::new(None);
+    let take = |pid| {
+        write_maps(pid, &users, &groups)?;
+        *made.borrow_mut() = Some(namespace(pid));
+        // The process is of no further use.
+        Err(Errno::CANCELED)
+    };
+    let nothing = init::open_null()?;
+    let spawned = sys::spawn(&CloneSpec {
+        program: nothing.as_fd(),
+        argv: &[],
+        environment: &[],
+        descriptors: &[],
+        namespaces: Namespaces::default().user(),
+        cgroup: None,
+        map_users: Some(&take),
+    });
+    match (made.into_inner(), spawned) {
+        (Some(namespace), _) => namespace,
+        (None, Err(errno)) => Err(errno).context("make a user namespace for a volume"),
+        (None, Ok(_)) => Err(anyhow!("make a user namespace for a volume: no process waited")),
+    }
+}
+
+/// The map by which the host's `id` is a pod's first user, and the others are who they are without.
+fn root_map(base: u32, count: u32, id: u32) -> String {
+    if id == 0 {
+        return format!("0 {base} {count}\n");
+    }
+    let mut map = format!("{id} {base} 1\n");
+    let below = id.min(count) - 1;
+    if below > 0 {
+        map.push_str(&format!("1 {} {below}\n", base + 1));
+    }
+    if let Some(above) = count.checked_sub(id + 1).filter(|above| *above > 0) {
+        map.push_str(&format!("{} {} {above}\n", id + 1, base + id + 1));
+    }
+    map
 }
 
 /// The user namespace of a child.
@@ -76,4 +131,25 @@ fn filesystem(mount: &OwnedFd) -> Option<String> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     let line = table.lines().find(|line| line.split(' ').nth(2) == Some(&device))?;
     line.split(" - ").nth(1)?.split(' ').next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_of_the_host_takes_the_place_of_the_pods_root() {
+        for (base, count, id, map) in [
+            (1000, 10, 0, "0 1000 10\n"),
+            (1000, 10, 1, "1 1000 1\n2 1002 8\n"),
+            (1000, 10, 5, "5 1000 1\n1 1001 4\n6 1006 4\n"),
+            (1000, 10, 9, "9 1000 1\n1 1001 8\n"),
+            (1000, 10, 10, "10 1000 1\n1 1001 9\n"),
+            (1000, 10, 77, "77 1000 1\n1 1001 9\n"),
+            (1000, 1, 77, "77 1000 1\n"),
+            (0, u32::MAX - 1, u32::MAX - 1, "4294967294 0 1\n1 1 4294967293\n"),
+        ] {
+            assert_eq!(root_map(base, count, id), map, "{base}:{count}, {id}");
+        }
+    }
 }

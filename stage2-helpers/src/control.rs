@@ -65,6 +65,8 @@ pub mod exit {
     pub const FDS: u8 = 202;
     /// The command could not be executed.
     pub const EXEC: u8 = 203;
+    /// Resource limits.
+    pub const LIMITS: u8 = 205;
     /// Out-of-memory score.
     pub const OOM_ADJUST: u8 = 206;
     /// Standard streams, terminal.

@@ -3,10 +3,31 @@
 //! Everything that belongs to the host or to an image is opened by stage1 and passed as a descriptor over the control
 //! socket ([`crate::control`]); the spec holds only what is resolved inside the app's own root.
 
+use rustix::process::Resource;
 use serde::{Deserialize, Serialize};
 
 /// The version of this interface. `app-exec` refuses any other.
 pub const VERSION: u32 = 1;
+
+/// The resources that have limits (getrlimit(2)).
+pub const LIMITED: [Resource; 16] = [
+    Resource::Cpu,
+    Resource::Fsize,
+    Resource::Data,
+    Resource::Stack,
+    Resource::Core,
+    Resource::Rss,
+    Resource::Nproc,
+    Resource::Nofile,
+    Resource::Memlock,
+    Resource::As,
+    Resource::Locks,
+    Resource::Sigpending,
+    Resource::Msgqueue,
+    Resource::Nice,
+    Resource::Rtprio,
+    Resource::Rttime,
+];
 
 /// Everything that `app-exec` does for one app, in the order in which it does it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,6 +83,10 @@ pub struct AppSpec {
     pub apparmor: Option<String>,
     /// Which system calls the app may make.
     pub seccomp: Seccomp,
+    /// Resource limits, soft and hard, of what [`LIMITED`] names, in its order; `None` is no limit. Where the list ends, they are
+    /// left as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<(Option<u64>, Option<u64>)>,
     /// `oom_score_adj`, -1000 to 1000.
     pub oom_score_adj: Option<i32>,
     /// Run as root in the app's sandbox, to its end and with success, before the app.
@@ -104,7 +129,7 @@ pub struct EtcFile {
     pub name: String,
     /// The whole content.
     pub content: String,
-    /// Only where the image has no such file.
+    /// Only where the image has no such file, or an empty one.
     pub only_if_missing: bool,
 }
 

@@ -22,6 +22,7 @@ mod image;
 mod lan;
 pub mod layers;
 mod leaks;
+pub mod metadata;
 mod outcome;
 mod place;
 mod pod;

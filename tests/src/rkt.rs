@@ -235,6 +235,18 @@ impl Rkt {
         Pod::spawn(self, command, uuid)
     }
 
+    /// Starts a pod in the background by another subcommand than `run`, which takes the same options.
+    #[track_caller]
+    pub fn start_command(&self, words: &[&str], more: &[&str]) -> Pod<'_> {
+        let file = self.files().join(format!("uuid-{}", self.pods.borrow().len()));
+        let mut all: Vec<OsString> = words.iter().map(OsString::from).collect();
+        all.extend(self.run_args([flag("--uuid-file-save", &file)]).into_iter().skip(1));
+        all.extend(more.iter().map(OsString::from));
+        let pod = Pod::start(self, self.command(all), &file);
+        self.pods.borrow_mut().push(pod.uuid().to_owned());
+        pod
+    }
+
     /// Starts `rkt enter` for a pod in the background. What is returned is that command.
     #[track_caller]
     pub fn enter(&self, pod: &Pod<'_>, words: &[&str]) -> Pod<'_> {

@@ -179,6 +179,46 @@ fn files_in_volumes_belong_to_the_same_number_inside_and_on_the_host() {
 }
 
 #[test]
+fn files_of_a_volume_belong_to_whom_the_user_says() {
+    let rkt = Rkt::new();
+    let source = rkt.files().join("volume");
+    fs::create_dir(&source).unwrap();
+    let reset = || {
+        drop(fs::remove_file(source.join("made")));
+        for (name, (uid, gid)) in [("mine", (1234, 567)), ("alices", (1000, 1001)), ("roots", (0, 0))] {
+            fs::write(source.join(name), "x").unwrap();
+            chown(source.join(name), Some(uid), Some(gid)).unwrap();
+        }
+        chown(&source, Some(1234), Some(567)).unwrap();
+    };
+    let owner = |name: &str| fs::metadata(source.join(name)).map(|data| (data.uid(), data.gid())).unwrap();
+    let look = "stat -c '%n %u %g' *; touch made; chmod 600 mine && echo changed; chown 0:0 roots";
+    let image = rkt.image("owners", |image| image.sh(look).with("workingDirectory", json!("/data")));
+    let volume = format!("--volume=data,kind=host,source={}", source.display());
+    let mount = |idmap: &str| format!("--mount=volume=data,target=/data,idmap={idmap}");
+    // Who is the host's root is nobody here. A root that is the host's may take from it, another one not.
+    for (users, status, roots) in [("--private-users", 1, (0, 0)), ("--private-users=false", 0, (1234, 567))]
+    {
+        reset();
+        let end = rkt.run_pod(args![users, &volume, &image, mount("1234:567")]).exits(status);
+        end.stdout_is("alices 1000 1001\nmine 0 0\nroots 65534 65534\nchanged\n");
+        let owners = (owner("made"), owner("mine"), owner("roots"));
+        assert_eq!(owners, ((1234, 567), (1234, 567), roots), "{users}");
+    }
+    reset();
+    chown(&source, Some(600_000), Some(600_000)).unwrap();
+    let range = "--private-users=600000:65536";
+    let end = rkt.run_pod(args![range, &volume, &image, mount("none")]).exits(1);
+    end.stdout_is("alices 65534 65534\nmine 65534 65534\nroots 65534 65534\n");
+    assert_eq!((owner("made"), owner("roots")), ((600_000, 600_000), (0, 0)));
+    for (idmap, reason) in [("", "neither none nor UID:GID"), ("0", "UID:GID"), ("-1:0", "UID:GID")] {
+        rkt.run_pod(args![&volume, &image, mount(idmap)]).exits(254).stderr_has(reason);
+    }
+    let end = rkt.run_pod(args!["--volume=data,kind=empty", &image, mount("1:1")]).exits(254);
+    end.stderr_has("idmap is for volumes of the host");
+}
+
+#[test]
 fn empty_volumes_have_the_owner_that_was_asked_for() {
     let rkt = Rkt::new();
     let image = rkt.image("empty", |image| {

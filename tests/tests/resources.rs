@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rkt_tests::{Launcher, Rkt, args, run};
 use serde_json::{Value, json};
@@ -121,4 +121,19 @@ fn amounts_that_are_none_are_refused_before_anything_is_started() {
     let image = rkt.image("negative", |image| image.sh("echo ran").with("isolators", negative));
     rkt.run_pod(args![&image]).exits(254).stderr_has("resource/memory").stderr_has("-64M");
     assert!(rkt.pods_on_disk().is_empty());
+}
+
+#[test]
+fn resource_limits_are_those_of_who_starts_the_pod() {
+    let rkt = Rkt::new();
+    let look = "ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -s; grep -c unlimited /proc/self/limits";
+    let image = rkt.image("limits", |image| image.sh(look));
+    let plain = rkt.command(rkt.run_args(args![&image]));
+    let mut limited = Command::new("/bin/sh");
+    let set = "ulimit -Sn 777; ulimit -Hn 5000; ulimit -c 0; ulimit -Ss 4096; grep -c unlimited /proc/self/limits; exec \"$@\"";
+    limited.args(["-c", set, "sh"]).arg(plain.get_program()).args(plain.get_args()).stdin(Stdio::null());
+    let end = run(&mut limited).success();
+    let lines = end.lines();
+    assert_eq!(lines[1..5], ["777", "5000", "0", "4096"], "{end:?}");
+    assert_eq!(lines[0], lines[5], "all others, too: {end:?}");
 }

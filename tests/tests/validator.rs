@@ -4,7 +4,10 @@
 
 use std::{fs, path::PathBuf};
 
-use rkt_tests::{Rkt, args};
+use rkt_tests::{
+    Rkt, args,
+    metadata::{Service, only_one},
+};
 use serde_json::json;
 
 const VALIDATOR: &str = include_str!("../validator/validator");
@@ -57,6 +60,20 @@ fn a_main_app_and_a_sidekick_find_what_the_specification_promises() {
             }
         }
     }
+}
+
+// APPC-241, APPC-242, APPC-320, APPC-326, APPC-327, APPC-390, APPC-394
+#[test]
+fn they_find_the_metadata_service() {
+    let only = only_one();
+    let rkt = Rkt::new();
+    let (main, sidekick) = (main_app(&rkt), sidekick(&rkt));
+    let service = Service::start(&rkt, only);
+    let arguments = ["--net=host", "--mds-register", "--volume=database,kind=empty"];
+    let end = rkt.run_pod(args![arguments[0], arguments[1], arguments[2], &main, &sidekick]).success();
+    end.stdout_has("validator-main: main OK").stdout_has("validator-sidekick: sidekick OK");
+    let (log, _) = service.end();
+    assert!(log.contains("POST acMetadata/v1/pod/hmac/verify - 403"), "{log}");
 }
 
 // APPC-397

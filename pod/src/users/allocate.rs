@@ -1,18 +1,13 @@
 //! Who gets which range.
 
-use std::{
-    fs,
-    io::ErrorKind,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use super::{COUNT, Range, Wanted, host::Host};
 use crate::{
     directory::{PodDir, write_atomically},
-    error::{Error, Result, io_error, std_error},
+    error::{Error, Result, io_error},
     layout,
-    lock::{Kind, Lock},
+    lock::Lock,
     lookup,
     state::Place,
 };
@@ -29,7 +24,7 @@ pub fn allocate(data: &Path, pod: &PodDir, wanted: Wanted) -> Result<Range> {
 }
 
 fn allocate_on(root: &Path, data: &Path, pod: &PodDir, wanted: Wanted) -> Result<Range> {
-    let _lock = lock(data)?;
+    let _lock = Lock::of_directory(data, layout::USERS_LOCK)?;
     let pods = recorded(data)?;
     let range = match wanted {
         Wanted::Exactly(range) => match pods.iter().find(|(_, other)| other.overlaps(range)) {
@@ -72,18 +67,6 @@ pub fn recorded(data: &Path) -> Result<Vec<(String, Range)>> {
         found.extend(range.map(|range| (pod.uuid().to_owned(), range)));
     }
     Ok(found)
-}
-
-fn lock(data: &Path) -> Result<Lock> {
-    let path: PathBuf = data.join(layout::LOCKS).join(layout::USERS_LOCK);
-    match Lock::wait(&path, Kind::Exclusive) {
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(&path);
-            made.map_err(std_error("make directory", &path))?;
-            Lock::wait(&path, Kind::Exclusive)
-        }
-        other => other,
-    }
 }
 
 /// Where a pod starts to look: spread, so that pods of other data directories look elsewhere, and so that a range that was
@@ -132,6 +115,8 @@ fn pieces(range: Range) -> impl Iterator<Item = Range> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn host(ours: Option<&[(u32, u32)]>, others: &[(u32, u32)]) -> Host {

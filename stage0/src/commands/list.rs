@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use anyhow::Result;
-use rkt_pod::{Error, Place, lookup};
+use rkt_pod::{Error, Place, lookup, names};
 
 use super::{Format, global::Global};
 use crate::{
@@ -72,6 +72,12 @@ fn table(pods: &[Description], args: &Args) -> String {
     if args.full {
         header.insert(3, "IMAGE ID");
     }
+    // Tools that know no names see the columns that there have always been.
+    let names: Vec<Option<String>> = pods.iter().map(|pod| names::of(&pod.pod)).collect();
+    let named = names.iter().any(Option::is_some);
+    if named {
+        header.push("NAME");
+    }
     let now = SystemTime::now();
     let time = |time: Option<SystemTime>| match time {
         Some(time) if args.full => output::full(time),
@@ -79,10 +85,15 @@ fn table(pods: &[Description], args: &Args) -> String {
         None => String::new(),
     };
     let mut table = Table::new(&header, !args.no_legend);
-    for pod in pods {
+    for (pod, name) in pods.iter().zip(names) {
         let uuid = if args.full { pod.pod.uuid() } else { &pod.pod.uuid()[..8] };
-        let ends =
-            [pod.state.to_string(), time(pod.pod.created()), time(pod.pod.started()), pod.networks_line()];
+        let mut ends = vec![
+            pod.state.to_string(),
+            time(pod.pod.created()),
+            time(pod.pod.started()),
+            pod.networks_line(),
+        ];
+        ends.extend(named.then(|| name.unwrap_or_default()));
         let mut apps = apps(pod);
         if apps.is_empty() {
             apps.push(["-".to_owned(), "-".to_owned(), "-".to_owned()]);

@@ -1,8 +1,10 @@
 //! The commands: one file each, with its options, one call and one print.
 
+mod app;
 mod cat_manifest;
 mod completion;
 mod enter;
+mod export;
 mod fetch;
 mod gc;
 mod global;
@@ -10,17 +12,21 @@ mod image;
 mod list;
 mod logs;
 mod man;
+mod metadata_service;
 mod net;
 mod policy;
 mod prepare;
+mod ps;
 mod rm;
 mod run;
 mod run_prepared;
+mod stats;
 mod status;
 mod stop;
 mod trust;
 mod uuids;
 mod version;
+mod wait;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -63,10 +69,22 @@ enum Commands {
     Trust(trust::Args),
     /// Run a command in an app of a running pod
     Enter(enter::Args),
+    /// Operate on the apps of a pod that was started with rkt app sandbox
+    #[command(subcommand)]
+    App(app::Commands),
     /// List pods
     List(list::Args),
     /// Check the status of a rkt pod
     Status(status::Args),
+    /// Write an app of an exited pod into a file, as an image
+    Export(export::Args),
+    /// Wait until pods have exited
+    Wait(wait::Args),
+    /// Show the processes of a running pod
+    #[command(alias = "top")]
+    Ps(ps::Args),
+    /// Show what the apps of a running pod take of the machine
+    Stats(stats::Args),
     /// Stop a pod
     Stop(stop::Args),
     /// Remove all files and resources associated with an exited pod
@@ -83,6 +101,8 @@ enum Commands {
     /// Operate on images in the local store
     #[command(subcommand)]
     Image(image::Commands),
+    /// Run the metadata service
+    MetadataService(metadata_service::Args),
     /// Print the version and exit
     Version(version::Args),
     /// Print a completion script for a shell
@@ -101,8 +121,13 @@ impl Commands {
             Commands::Fetch(_) => "fetch",
             Commands::Trust(_) => "trust",
             Commands::Enter(_) => "enter",
+            Commands::App(command) => command.name(),
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
+            Commands::Export(_) => "export",
+            Commands::Wait(_) => "wait",
+            Commands::Ps(_) => "ps",
+            Commands::Stats(_) => "stats",
             Commands::Stop(_) => "stop",
             Commands::Rm(_) => "rm",
             Commands::Gc(_) => "gc",
@@ -110,6 +135,7 @@ impl Commands {
             Commands::Logs(_) => "logs",
             Commands::Net(command) => command.name(),
             Commands::Image(command) => command.name(),
+            Commands::MetadataService(_) => "metadata-service",
             Commands::Version(_) => "version",
             Commands::Completion(_) => "completion",
             Commands::Man(_) => "man",
@@ -224,8 +250,13 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Fetch(args) => fetch::run(global, &args, own),
         Commands::Trust(args) => trust::run(global, &args),
         Commands::Enter(args) => enter::run(global, &args),
+        Commands::App(command) => app::run(global, command, own),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
+        Commands::Export(args) => export::run(global, &args),
+        Commands::Wait(args) => wait::run(global, &args),
+        Commands::Ps(args) => ps::run(global, &args),
+        Commands::Stats(args) => stats::run(global, &args),
         Commands::Stop(args) => stop::run(global, &args),
         Commands::Rm(args) => rm::run(global, &args),
         Commands::Gc(args) => gc::run(global, &args),
@@ -233,6 +264,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Logs(args) => logs::run(global, &args),
         Commands::Net(command) => net::run(global, &command),
         Commands::Image(command) => image::run(global, command, own),
+        Commands::MetadataService(args) => metadata_service::run(global, &args),
         Commands::Version(args) => version::run(&args),
         Commands::Completion(args) => completion::run(&args),
         Commands::Man(args) => man::run(&args),

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 use appc::schema::PodManifest;
-use rkt_pod::{Place, State, layout, lookup};
+use rkt_pod::{Place, State, layout, lookup, names};
 
 use super::{global::Global, need_root, run::StartArgs};
 
@@ -13,6 +13,9 @@ use super::{global::Global, need_root, run::StartArgs};
 pub(crate) struct Args {
     #[command(flatten)]
     start: StartArgs,
+    /// Name of the pod, its own as long as it lives; it stands for the UUID, and the machine is called so
+    #[arg(long, value_name = "NAME")]
+    pod_name: Option<String>,
     /// UUID of the pod, or the beginning of it
     #[arg(value_name = "UUID")]
     uuid: String,
@@ -33,6 +36,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     start.check_apps(&manifest)?;
     // Of several who want to run it, one does.
     let lock = pod.lock().ok().with_context(|| not_prepared.clone())?;
+    if let Some(name) = &args.pod_name {
+        names::take(&global.dir, &pod, name)?;
+    }
     pod.move_to(Place::Run).ok().context(not_prepared)?;
     Err(start.exec(&pod, &lock))
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use rkt_pod::{Error, Lock, PodDir, State, lock::Kind, lookup};
+use rkt_pod::{Error, Lock, PodDir, State, lock::Kind, lookup, names};
 
 use super::{Format, boolean, global::Global, uuids::Uuids};
 use crate::{
@@ -118,6 +118,9 @@ fn wait_until(
 fn text(description: &Description) -> String {
     let Description { pod, state, runtime, .. } = description;
     let mut text = format!("state={state}\n");
+    if let Some(name) = names::of(pod) {
+        text.push_str(&format!("pod-name={name}\n"));
+    }
     let mut line = |name: &str, value: &str| {
         if writeln!(text, "{name}={value}").is_err() {
             // A string takes whatever is written to it.

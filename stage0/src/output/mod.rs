@@ -2,13 +2,15 @@
 
 mod error;
 mod progress;
+mod size;
 mod table;
 mod time;
 
 pub(crate) use error::{note, print_error};
 pub(crate) use progress::Progress;
+pub(crate) use size::size;
 pub(crate) use table::Table;
-pub(crate) use time::{full, relative, seconds};
+pub(crate) use time::{full, full_nanoseconds, relative, seconds};
 
 use std::io::{self, Write};
 

@@ -19,6 +19,12 @@ pub(crate) fn full(time: SystemTime) -> String {
     format!("{}{fraction} {}", zoned.strftime("%Y-%m-%d %H:%M:%S"), zoned.strftime("%z %Z"))
 }
 
+/// The same for nanoseconds since the epoch.
+pub(crate) fn full_nanoseconds(time: i64) -> String {
+    let since = std::time::Duration::from_nanos(time.unsigned_abs());
+    full(SystemTime::UNIX_EPOCH + since)
+}
+
 /// `5 minutes ago`.
 pub(crate) fn relative(time: SystemTime, now: SystemTime) -> String {
     let (elapsed, suffix) = match now.duration_since(time) {

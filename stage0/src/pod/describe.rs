@@ -2,12 +2,18 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, UNIX_EPOCH},
 };
 
+use anyhow::bail;
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
 use rkt_net::NetInfo;
-use rkt_pod::{Error, Place, PodDir, State, layout, stage1::RuntimeState, users::Range};
+use rkt_pod::{
+    Error, Place, PodDir, State, layout, names,
+    stage1::{MUTABLE, RuntimeState},
+    users::Range,
+};
 use serde_json::{Map, Value, json};
 
 use crate::output;
@@ -59,6 +65,21 @@ impl Description {
         self.manifest.iter().flat_map(|manifest| &manifest.apps).map(|app| app.name.as_str()).collect()
     }
 
+    /// The app that is meant: the one that was named, or the only one. The first of `problems` is why there may be none.
+    pub(crate) fn choose_app(&self, wanted: Option<&str>, problems: Vec<String>) -> anyhow::Result<String> {
+        if let Some(problem) = problems.into_iter().next() {
+            bail!(problem);
+        }
+        let (apps, uuid) = (self.apps(), self.pod.uuid());
+        let list = apps.join(", ");
+        match (wanted, apps.as_slice()) {
+            (Some(app), _) if apps.contains(&app) => Ok(app.to_owned()),
+            (Some(app), _) => bail!("pod {uuid} has no app {app:?} (it has: {list})"),
+            (None, [app]) => Ok((*app).to_owned()),
+            (None, _) => bail!("pod {uuid} has several apps: choose one of them with --app: {list}"),
+        }
+    }
+
     /// When the pod was marked as garbage, in nanoseconds since the epoch.
     fn marked(&self) -> Option<i64> {
         use std::os::unix::fs::MetadataExt;
@@ -94,6 +115,9 @@ impl Description {
     pub(crate) fn object(&self) -> Value {
         let mut object = Map::new();
         object.insert("name".to_owned(), json!(self.pod.uuid()));
+        if let Some(name) = names::of(&self.pod) {
+            object.insert("pod_name".to_owned(), json!(name));
+        }
         object.insert("state".to_owned(), json!(self.state.as_str()));
         let networks = self.networks();
         if !networks.is_empty() {
@@ -128,28 +152,53 @@ impl Description {
         Value::Object(object)
     }
 
-    fn app_object(&self, name: &str) -> Value {
-        let mut object = Map::new();
-        let status = self.pod.exit_status(name);
-        let state = match (status, self.state) {
+    /// Whether apps come and go.
+    fn is_mutable(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.annotations.get(MUTABLE) == Some("true"))
+    }
+
+    /// When a file of the pod's was written last.
+    fn written(&self, file: &Path) -> Option<i64> {
+        let time = fs::metadata(self.pod.path().join(file)).and_then(|data| data.modified()).ok()?;
+        i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
+    }
+
+    /// The state of an app.
+    pub(crate) fn app_state(&self, name: &str) -> &'static str {
+        let started = || self.pod.path().join(layout::app_started(name)).exists();
+        match (self.pod.exit_status(name), self.state) {
             (Some(_), _) => "exited",
+            (None, State::Running) if self.is_mutable() && !started() => "created",
             (None, State::Running) => "running",
             (None, state) if state.is_exited() => "exited",
             (None, State::Garbage | State::Deleting) => "exited",
             (None, State::Prepared | State::Preparing | State::Embryo) => "created",
             _ => "unknown",
-        };
-        object.insert("name".to_owned(), json!(name));
-        object.insert("state".to_owned(), json!(state));
+        }
+    }
+
+    /// When an app was made, when it was started, and when it has ended, in nanoseconds since the epoch.
+    fn app_times(&self, name: &str) -> [Option<i64>; 3] {
+        if self.is_mutable() {
+            let made = Path::new(layout::APPS_INFO).join(name).join(layout::APP_MANIFEST);
+            return [made, layout::app_started(name), layout::app_status(name)]
+                .map(|file| self.written(&file));
+        }
         let nanoseconds = |time| output::seconds(time) * 1_000_000_000;
-        if let Some(time) = self.pod.created() {
-            object.insert("created_at".to_owned(), json!(nanoseconds(time)));
-        }
-        if let Some(time) = self.pod.started() {
-            object.insert("started_at".to_owned(), json!(nanoseconds(time)));
-        }
-        if let Some(time) = self.marked() {
-            object.insert("finished_at".to_owned(), json!(time));
+        [self.pod.created().map(nanoseconds), self.pod.started().map(nanoseconds), self.marked()]
+    }
+
+    /// An app as an object, as `--format=json` shows it.
+    pub(crate) fn app_object(&self, name: &str) -> Value {
+        let mut object = Map::new();
+        let status = self.pod.exit_status(name);
+        object.insert("name".to_owned(), json!(name));
+        object.insert("state".to_owned(), json!(self.app_state(name)));
+        for (field, time) in ["created_at", "started_at", "finished_at"].into_iter().zip(self.app_times(name))
+        {
+            if let Some(time) = time {
+                object.insert(field.to_owned(), json!(time));
+            }
         }
         if let Some(status) = status {
             object.insert("exit_code".to_owned(), json!(status));

@@ -10,6 +10,7 @@ use appc::{
 };
 use rkt_pod::{
     extras::{self, Extras},
+    stage1::MUTABLE,
     sysctl,
 };
 use rkt_seccomp::Mode;
@@ -79,12 +80,14 @@ pub(crate) struct PodOptions {
     pub(crate) inherited: Vec<(String, String)>,
     /// `--set-env-file`, then `--set-env`.
     pub(crate) environment: Vec<(String, String)>,
+    /// Whether apps come and go.
+    pub(crate) mutable: bool,
 }
 
 /// Makes the manifest.
 pub(crate) fn generate(pod: &PodOptions, apps: &[(AppOptions, &AppImage)]) -> Result<PodManifest> {
     let mut annotations = Annotations::default();
-    annotations.set("coreos.com/rkt/stage1/mutable", "false")?;
+    annotations.set(MUTABLE, if pod.mutable { "true" } else { "false" })?;
     let mut runtime: Vec<RuntimeApp> = Vec::new();
     for (options, image) in apps {
         let app = runtime_app(pod, options, image).with_context(|| format!("image {}", options.image))?;
@@ -103,6 +106,18 @@ pub(crate) fn generate(pod: &PodOptions, apps: &[(AppOptions, &AppImage)]) -> Re
         user_annotations: Default::default(),
         user_labels: Default::default(),
     })
+}
+
+/// Adds an app, and returns its name.
+pub(crate) fn add(manifest: &mut PodManifest, options: &AppOptions, image: &AppImage) -> Result<String> {
+    let app = runtime_app(&PodOptions::default(), options, image)
+        .with_context(|| format!("image {}", options.image))?;
+    if manifest.apps.iter().any(|earlier| earlier.name == app.name) {
+        bail!("the pod has an app {:?} already; give this one another name with --name", app.name.as_str());
+    }
+    let name = app.name.to_string();
+    manifest.apps.push(app);
+    Ok(name)
 }
 
 /// Refuses mounts of volumes that nobody declares.

@@ -1,9 +1,14 @@
 //! Pods, as stage0 makes, shows and removes them.
 
+pub(crate) mod control;
 pub(crate) mod describe;
+pub(crate) mod export;
 pub(crate) mod manifest;
+pub(crate) mod metadata;
 pub(crate) mod prepare;
+pub(crate) mod processes;
 pub(crate) mod remove;
+mod root;
 
 use std::time::Duration;
 

@@ -8,13 +8,16 @@ use std::{
 
 use anyhow::{Context, Result};
 use appc::schema::PodManifest;
-use rkt_pod::{PodDir, layout, users::Range};
+use rkt_pod::{PodDir, directory::write_atomically, layout, users::Range};
 use rustix::{
     fs::{AtFlags, Gid, Mode, OFlags, Uid},
     io::Errno,
 };
 
-use crate::store::{ImageRecord, Store, Tree};
+use crate::{
+    files::remove_tree,
+    store::{ImageRecord, Store, Tree},
+};
 
 /// An app's image: what the store knows of it, its manifest as it was, and its tree.
 #[derive(Debug)]
@@ -59,23 +62,75 @@ pub(crate) fn fill(
         maker.file(layout::OVERLAY_PREPARED, b"")?;
     }
     for (app, image) in manifest.apps.iter().zip(images) {
-        let name = app.name.as_str();
-        let info = format!("{}/{name}", layout::APPS_INFO);
-        maker.directory(&info)?;
-        maker.file(&format!("{info}/{}", layout::APP_MANIFEST), &image.manifest)?;
-        let ids: Vec<&str> = image.tree.layers.iter().map(|layer| layer.id.as_str()).collect();
-        maker.file(&format!("{info}/{}", layout::APP_TREE_ID), ids.join("\n").as_bytes())?;
-        let rootfs = layout::app_rootfs(name);
-        maker.directory(&rootfs.parent().unwrap_or(Path::new("")).to_string_lossy())?;
-        maker.directory(&rootfs.to_string_lossy())?;
-        if overlay {
-            layers(&maker, name, image, users)?;
-        } else {
-            image.tree.copy(&path.join(&rootfs)).with_context(|| format!("app {name:?}: copy its image"))?;
-        }
+        lay_out(&maker, app.name.as_str(), image, overlay, users)?;
     }
     maker.file(layout::MANIFEST, &manifest.to_vec()?)?;
     maker.file(layout::CREATED, b"")
+}
+
+/// What an app needs in the pod's directory.
+fn lay_out(
+    maker: &Maker<'_>,
+    name: &str,
+    image: &AppImage,
+    overlay: bool,
+    users: Option<Range>,
+) -> Result<()> {
+    let info = format!("{}/{name}", layout::APPS_INFO);
+    maker.directory(&info)?;
+    maker.file(&format!("{info}/{}", layout::APP_MANIFEST), &image.manifest)?;
+    let ids: Vec<&str> = image.tree.layers.iter().map(|layer| layer.id.as_str()).collect();
+    maker.file(&format!("{info}/{}", layout::APP_TREE_ID), ids.join("\n").as_bytes())?;
+    let rootfs = layout::app_rootfs(name);
+    maker.directory(&rootfs.parent().unwrap_or(Path::new("")).to_string_lossy())?;
+    maker.directory(&rootfs.to_string_lossy())?;
+    if overlay {
+        return layers(maker, name, image, users);
+    }
+    image.tree.copy(&maker.path.join(&rootfs)).with_context(|| format!("app {name:?}: copy its image"))
+}
+
+/// Lays out an app in a pod that is there, and writes the manifest that has it. Without that the app is not there, and what
+/// was laid out of it is removed before the next try. The caller changes the pod alone.
+pub(crate) fn add(pod: &PodDir, app: &str, image: &AppImage, manifest: &PodManifest) -> Result<()> {
+    let path = pod.path();
+    let base = open(&path)?;
+    remove_app(&path, app)?;
+    let overlay = path.join(layout::OVERLAY_PREPARED).exists();
+    lay_out(&Maker { base: &base, path: &path }, app, image, overlay, Range::of_pod(&path)?)?;
+    write_manifest(&base, &path, manifest)
+}
+
+/// Writes the manifest that an app is no longer in, and removes what was laid out of it.
+pub(crate) fn drop_app(pod: &PodDir, app: &str, manifest: &PodManifest) -> Result<()> {
+    let path = pod.path();
+    write_manifest(&open(&path)?, &path, manifest)?;
+    remove_app(&path, app)
+}
+
+fn write_manifest(base: &OwnedFd, path: &Path, manifest: &PodManifest) -> Result<()> {
+    write_atomically(base, layout::MANIFEST.as_ref(), &manifest.to_vec()?, 0o640)
+        .with_context(|| format!("write {}", path.join(layout::MANIFEST).display()))
+}
+
+fn remove_app(pod: &Path, app: &str) -> Result<()> {
+    let (upper, _) = layout::app_overlay(app);
+    let root = layout::app_rootfs(app);
+    let trees = [upper.parent(), root.parent()].into_iter().flatten().map(Path::to_owned);
+    let files = [
+        layout::app_status(app),
+        layout::app_started(app),
+        layout::app_out_of_memory(app),
+        layout::app_process(app),
+        layout::app_log(app),
+        Path::new(layout::SPECS).join(app),
+    ];
+    // What says that there is an app goes last.
+    let info = Path::new(layout::APPS_INFO).join(app);
+    for path in trees.chain(files).chain([info]) {
+        remove_tree(&pod.join(path))?;
+    }
+    Ok(())
 }
 
 /// Has the file system write all of the pod.

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use rkt_pod::{Lock, PodDir, layout, stage1::Entry};
 
+use super::metadata;
 use crate::{files::remove_tree, stage1};
 
 /// Removes a pod that nobody works on, with all that it left outside its directory. The caller holds its lock.
@@ -15,6 +16,7 @@ pub(crate) fn pod(pod: &PodDir, lock: Lock, debug: bool) -> Result<()> {
             crate::output::print_error("gc", &error, debug);
         }
     }
+    metadata::unregister(pod, debug);
     // What says how the pod was run goes last, so that a removal that is cut short can be done again.
     for name in ["stage1", layout::OVERLAY, layout::SHARED_VOLUMES, layout::APPS_INFO] {
         remove_tree(&path.join(name))?;

@@ -25,6 +25,7 @@ mod layers;
 mod listing;
 mod lock;
 mod merge;
+mod mount_points;
 mod origin;
 mod overlay;
 mod record;
@@ -51,8 +52,9 @@ use appc::{
 
 pub(crate) use check::Checked;
 pub(crate) use collect::Collected;
-pub(crate) use give::{Given, Place as GivePlace};
+pub(crate) use give::{Beside, Given, Place as GivePlace};
 pub(crate) use layers::Layered;
+pub(crate) use mount_points::make as make_mount_points;
 pub(crate) use origin::{Origin, Remote};
 pub(crate) use overlay::overlay_supported;
 pub(crate) use record::ImageRecord;

@@ -16,8 +16,9 @@ use super::{Event, Launch, Launcher};
 use crate::{
     cgroup::PodCgroup,
     init::{self, Init},
+    pod::PodApp,
     resources::{self, Controller, Limits, enforced},
-    sys::{self, CloneSpec, Namespaces},
+    sys::{self, CloneSpec, DeviceRule, Namespaces},
 };
 
 /// The pod's apps as our children.
@@ -30,6 +31,8 @@ pub(crate) struct Direct {
     missing: Vec<Controller>,
     /// The numbers of the block devices, where limits need them.
     devices: Vec<String>,
+    /// Whether cgroups keep apps to the devices that they are given.
+    restricts: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,14 @@ impl Direct {
             Some(rustix::thread::LinkNameSpaceType::ProcessID),
         )
         .context("enter the pod's PID namespace")?;
-        Ok(Direct { program, cgroup, running: Vec::new(), missing: Vec::new(), devices: Vec::new() })
+        Ok(Direct {
+            program,
+            cgroup,
+            running: Vec::new(),
+            missing: Vec::new(),
+            devices: Vec::new(),
+            restricts: false,
+        })
     }
 
     /// Limits an app's cgroup.
@@ -64,9 +74,32 @@ impl Direct {
         }
     }
 
+    /// Keeps an app's cgroup to the devices that every app has and to those that it is given.
+    fn keep_to(&self, cgroup: &OwnedFd, devices: &[DeviceRule]) -> Result<(), Errno> {
+        if !self.restricts || devices.is_empty() {
+            return Ok(());
+        }
+        let rules: Vec<DeviceRule> = usual_devices().chain(devices.iter().copied()).collect();
+        sys::restrict_devices(cgroup, &rules)
+    }
+
     fn child(&self, app: usize) -> Option<&Child> {
         self.running.iter().find(|child| child.app == app)
     }
+}
+
+/// The devices that every app has: null, zero, full, random, urandom, tty, console, ptmx, net/tun and terminals.
+fn usual_devices() -> impl Iterator<Item = DeviceRule> {
+    let memory = [3, 5, 7, 8, 9].map(|minor| (1, Some(minor)));
+    let terminals = [0, 1, 2].map(|minor| (5, Some(minor)));
+    let pseudo_terminals = (136..=143).map(|major| (major, None));
+    let all = memory.into_iter().chain(terminals).chain([(10, Some(200))]).chain(pseudo_terminals);
+    all.map(|(major, minor)| DeviceRule {
+        block: false,
+        major,
+        minor,
+        access: sys::MAKE | sys::READ | sys::WRITE,
+    })
 }
 
 /// The PID namespace of init, for its future children.
@@ -97,6 +130,26 @@ impl Launcher for Direct {
         Ok(missing)
     }
 
+    fn restrict_devices(&mut self) -> Result<(), String> {
+        let cgroup = self.cgroup.as_ref().ok_or("the pod has no cgroup")?;
+        // The pod's own gets a program that allows all; where that works, it does for each app's.
+        cgroup.allow_devices().map_err(|errno| format!("the kernel takes no filter of devices: {errno}"))?;
+        self.restricts = true;
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn announce(&mut self, app: &PodApp) -> Result<()> {
+        // Into a cgroup that was killed once no process is born alive: one that is started again gets a new one.
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+        cgroup
+            .remove_child(&format!("{}.service", app.name()))
+            .with_context(|| format!("app {:?}: remove its old cgroup", app.name()))
+    }
+
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {
         let cgroup = match &self.cgroup {
             Some(pod) => {
@@ -107,6 +160,10 @@ impl Launcher for Direct {
         if let Some(cgroup) = &cgroup {
             self.bound(cgroup, launch.limits)
                 .map_err(|reason| anyhow!("app {:?}: limit it: {reason}", launch.name))?;
+        }
+        if let Some(cgroup) = &cgroup {
+            self.keep_to(cgroup, launch.devices)
+                .with_context(|| format!("app {:?}: restrict its devices", launch.name))?;
         }
         let null = init::open_null()?;
         let (pid, pidfd) = sys::spawn(&CloneSpec {

@@ -9,7 +9,7 @@ use super::{
     bus::{Bus, Method},
     unit::escape_dashes,
 };
-use crate::init::Init;
+use crate::{init::Init, pod::Pod};
 
 const MACHINED: Method = Method {
     service: "org.freedesktop.machine1",
@@ -22,14 +22,18 @@ const MACHINED: Method = Method {
 const SERVICE: &str = "rkt";
 const CLASS: &str = "container";
 
-/// The machine's name.
-pub(crate) fn name(uuid: &str) -> String {
+/// The machine's name: the pod's own, where it has one.
+pub(crate) fn name(pod: &Pod) -> String {
+    pod.name.clone().unwrap_or_else(|| default_name(&pod.uuid))
+}
+
+fn default_name(uuid: &str) -> String {
     format!("rkt-{uuid}")
 }
 
 /// The slice that holds the pod's units.
 pub(crate) fn slice(uuid: &str) -> String {
-    format!("machine-{}.slice", escape_dashes(&name(uuid)))
+    format!("machine-{}.slice", escape_dashes(&default_name(uuid)))
 }
 
 /// The unit that the pod belongs to, if it is a service that is there already.
@@ -42,8 +46,8 @@ pub(crate) fn surrounding_service() -> Option<String> {
 ///
 /// # Errors
 /// What machined, or the bus in its place, says. The pod runs without it, too.
-pub(crate) fn register(bus: &Bus, uuid: &str, leader: &Init, root: &Path) -> Result<()> {
-    let (name, id, root) = (name(uuid), uuid_bytes(uuid), root.to_string_lossy());
+pub(crate) fn register(bus: &Bus, (name, uuid): (&str, &str), leader: &Init, root: &Path) -> Result<()> {
+    let (id, root) = (uuid_bytes(uuid), root.to_string_lossy());
     let properties: [(&str, Variant<'_>); 5] = [
         ("Id", id.as_slice().into()),
         ("Service", SERVICE.into()),
@@ -52,11 +56,11 @@ pub(crate) fn register(bus: &Bus, uuid: &str, leader: &Init, root: &Path) -> Res
         ("RootDirectory", root.as_ref().into()),
     ];
     let method = Method { name: "RegisterMachineEx", ..MACHINED };
-    let registered = match bus.call(method, &(&name, &properties[..])) {
+    let registered = match bus.call(method, &(name, &properties[..])) {
         Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::UnknownMethod(_)) => {
             let pid = u32::try_from(leader.pid.as_raw_nonzero().get())?;
             let method = Method { name: "RegisterMachine", ..MACHINED };
-            bus.call(method, &(&name, &id, SERVICE, CLASS, pid, root.as_ref()))
+            bus.call(method, &(name, &id, SERVICE, CLASS, pid, root.as_ref()))
         }
         other => other,
     };
@@ -65,14 +69,14 @@ pub(crate) fn register(bus: &Bus, uuid: &str, leader: &Init, root: &Path) -> Res
 
 /// The scope of a pod that is not in a service.
 pub(crate) fn scope(uuid: &str) -> String {
-    format!("machine-{}.scope", escape_dashes(&name(uuid)))
+    format!("machine-{}.scope", escape_dashes(&default_name(uuid)))
 }
 
 /// Ends the registration, unless machined has noticed the pod's end by itself.
-pub(crate) fn unregister(bus: &Bus, uuid: &str) -> Result<()> {
+pub(crate) fn unregister(bus: &Bus, name: &str) -> Result<()> {
     const NO_SUCH_MACHINE: &str = "org.freedesktop.machine1.NoSuchMachine";
     let method = Method { name: "UnregisterMachine", ..MACHINED };
-    bus.call_unless(method, &(name(uuid),), NO_SUCH_MACHINE).context("unregister the machine")
+    bus.call_unless(method, &(name,), NO_SUCH_MACHINE).context("unregister the machine")
 }
 
 fn uuid_bytes(uuid: &str) -> Vec<u8> {
@@ -121,7 +125,7 @@ mod tests {
     #[test]
     fn a_machine_is_named_after_its_pod() {
         let uuid = "0a1b2c3d-0000-4000-8000-00000000000f";
-        assert_eq!(name(uuid).len(), 40, "machined takes 64 characters at most");
+        assert_eq!(default_name(uuid).len(), 40, "machined takes 64 characters at most");
         assert_eq!(slice(uuid), "machine-rkt\\x2d0a1b2c3d\\x2d0000\\x2d4000\\x2d8000\\x2d00000000000f.slice");
         assert_eq!(uuid_bytes(uuid)[..4], [0x0a, 0x1b, 0x2c, 0x3d]);
         assert_eq!(uuid_bytes(uuid).len(), 16);

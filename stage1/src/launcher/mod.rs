@@ -16,8 +16,9 @@ use rustix::process::{Pid, Signal};
 
 use crate::{
     init::Init,
-    pod::Pod,
+    pod::{Pod, PodApp},
     resources::{Controller, Limits},
+    sys::DeviceRule,
 };
 
 pub(crate) use bus::Connecting;
@@ -41,8 +42,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) stop_signal: Signal,
     /// What it may take of the machine.
     pub(crate) limits: &'a Limits,
-    /// The devices of the host that it gets, as systemd names them, and what may be done with each.
-    pub(crate) devices: &'a [(String, String)],
+    /// The devices of the host that it gets, and what may be done with each.
+    pub(crate) devices: &'a [DeviceRule],
 }
 
 /// What a launcher has noticed.
@@ -74,6 +75,12 @@ pub(crate) trait Launcher {
     /// Bounds the pod as a whole, and prepares for limits of apps that need `controllers`. Returns those that are not to be
     /// had, and why. Comes once, before any app is launched.
     fn limit(&mut self, pod: &Limits, controllers: &[Controller]) -> Result<Vec<(Controller, String)>>;
+    /// Prepares for apps that get devices of the host. The error is why nothing keeps them to what is allowed.
+    fn restrict_devices(&mut self) -> Result<(), String>;
+    /// Makes what apps have in common for a pod whose apps come later. Comes before `settle`, where it comes.
+    fn open(&mut self) -> Result<()>;
+    /// Takes note of another app, whose index is the next one. None of its name runs.
+    fn announce(&mut self, app: &PodApp) -> Result<()>;
     /// Starts `app-exec` for an app, and returns the PID of what will be the app, where that is known by now. That it runs,
     /// and how it ends, comes as an [`Event`] or over its control socket.
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>>;

@@ -1,6 +1,12 @@
 //! The systemd launcher: apps are transient services in the pod's slice, bound to the machine's unit.
 
-use std::{fs, os::fd::BorrowedFd, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    num::NonZeroU32,
+    os::fd::BorrowedFd,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use rkt_pod::stage1::RuntimeState;
@@ -11,13 +17,13 @@ use super::{
     Event, Launch, Launcher,
     bus::{Bus, Method, TIMEOUT},
     machine,
-    unit::{app_unit, object_path},
+    unit::{app_unit, device_allow, object_path},
     watch::{PropertiesChanged, Unit},
 };
 use crate::{
     cgroup,
     init::{self, Init},
-    pod::Pod,
+    pod::{Pod, PodApp},
     resources::{Controller, Limits, enforced, units},
 };
 
@@ -32,9 +38,12 @@ const MANAGER: Method = Method {
 const STOP_TIMEOUT_USEC: u64 = super::super::run::STOP_TIMEOUT.as_micros() as u64;
 
 /// Every app has this device; without the capability for networks it is of no use.
-const TUN: (&str, &str) = ("/dev/char/10:200", "rwm");
+const TUN: &str = "/dev/char/10:200";
 
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// How often we look whether the name of a unit is free again.
+const NAME_INTERVAL: Duration = Duration::from_millis(10);
 
 type Properties<'a> = Vec<(&'a str, Variant<'a>)>;
 type AuxiliaryUnits<'a> = Vec<(&'a str, Properties<'a>)>;
@@ -44,6 +53,7 @@ type AuxiliaryUnits<'a> = Vec<(&'a str, Properties<'a>)>;
 pub(crate) struct Systemd {
     bus: Bus,
     uuid: String,
+    machine_name: String,
     /// The pod's root.
     root: PathBuf,
     /// The pod's init.
@@ -53,6 +63,8 @@ pub(crate) struct Systemd {
     slice: String,
     machine: MachineUnit,
     registered: bool,
+    /// The serial number of the call that makes slice and scope, where no app's does.
+    opening: Option<NonZeroU32>,
     units: Vec<Unit>,
     /// What the pod as a whole may take of the machine.
     limits: Limits,
@@ -73,33 +85,28 @@ struct MachineUnit {
 impl Systemd {
     /// Asks for news of the pod's units.
     pub(crate) fn new(pod: &Pod, init: &Init, bus: Bus) -> Result<Systemd> {
-        let mut units = Vec::new();
-        for app in &pod.apps {
-            let image = app.runtime.image.name.as_ref().map_or("", |name| name.as_str());
-            let description = format!("Application={} Image={image}", app.name());
-            units.push(Unit::new(app_unit(&pod.uuid, app.name()), description));
-        }
+        let units: Vec<Unit> = pod.apps.iter().map(|app| unit_of(&pod.uuid, app)).collect();
         let machine = match machine::surrounding_service() {
             Some(service) => MachineUnit { name: service, is_ours: false },
             None => MachineUnit { name: machine::scope(&pod.uuid), is_ours: true },
         };
         let scope = machine.is_ours.then(|| object_path(&machine.name));
         for object in units.iter().map(|unit| &unit.object).chain(&scope) {
-            bus.add_match(&format!(
-                "type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{object}'"
-            ))?;
+            bus.add_match(&changes_of(object))?;
         }
         // systemd sends signals about units only to those who asked.
         bus.send(Method { name: "Subscribe", ..MANAGER }, &())?;
         Ok(Systemd {
             bus,
             uuid: pod.uuid.clone(),
+            machine_name: machine::name(pod),
             root: pod.path.join(rkt_pod::layout::STAGE1_ROOTFS),
             leader: init.pid,
             program: init::helper("app-exec")?,
             slice: machine::slice(&pod.uuid),
             machine,
             registered: false,
+            opening: None,
             units,
             limits: Limits::default(),
             devices: Vec::new(),
@@ -110,25 +117,46 @@ impl Systemd {
     /// The units that come into being with the first app's. On its own the slice would be stopped at once, for the last
     /// unit that leaves takes it along, and a scope of machined's making would cost as much time as an app does.
     fn pod_units(&self) -> AuxiliaryUnits<'_> {
+        let mut slice = self.slice_properties();
+        slice.push(("StopWhenUnneeded", true.into()));
+        let mut units: AuxiliaryUnits<'_> = vec![(self.slice.as_str(), slice)];
+        units.extend(self.scope());
+        units
+    }
+
+    fn slice_properties(&self) -> Properties<'_> {
         let mut slice: Properties<'_> = vec![
             ("Description", format!("Apps of rkt pod {}", self.uuid).into()),
-            ("StopWhenUnneeded", true.into()),
             ("BindsTo", vec![self.machine.name.as_str()].into()),
         ];
         slice.extend(units::properties(&self.limits, &self.devices));
-        let mut units: AuxiliaryUnits<'_> = vec![(self.slice.as_str(), slice)];
-        if self.machine.is_ours {
-            let leader = self.leader.as_raw_nonzero().get().cast_unsigned();
-            let properties = vec![
-                ("Description", format!("rkt pod {}", self.uuid).into()),
-                ("Slice", self.slice.as_str().into()),
-                ("CollectMode", "inactive-or-failed".into()),
-                // Our child, which keeps its PID until we have waited for it.
-                ("PIDs", vec![leader].into()),
-            ];
-            units.push((self.machine.name.as_str(), properties));
+        slice
+    }
+
+    /// The scope that init is in, where it is of our making.
+    fn scope(&self) -> Option<(&str, Properties<'_>)> {
+        let leader = self.leader.as_raw_nonzero().get().cast_unsigned();
+        let properties = vec![
+            ("Description", format!("rkt pod {}", self.uuid).into()),
+            ("Slice", self.slice.as_str().into()),
+            ("CollectMode", "inactive-or-failed".into()),
+            // Our child, which keeps its PID until we have waited for it.
+            ("PIDs", vec![leader].into()),
+        ];
+        self.machine.is_ours.then_some((self.machine.name.as_str(), properties))
+    }
+
+    /// Waits until systemd has forgotten the unit of an app that has ended, so that its name is free.
+    fn wait_for_name(&self, unit: &str) -> Result<()> {
+        let get = Method { name: "GetUnit", ..MANAGER };
+        let deadline = Instant::now() + TIMEOUT;
+        while self.bus.call(get, &(unit,)).is_ok() {
+            if Instant::now() > deadline {
+                bail!("systemd keeps {unit} although it has ended");
+            }
+            std::thread::sleep(NAME_INTERVAL);
         }
-        units
+        Ok(())
     }
 
     /// Waits until init is in the unit that the machine is registered against.
@@ -142,9 +170,12 @@ impl Systemd {
             let messages = self.bus.wait(init.pidfd(), deadline)?;
             let started = messages.iter().any(|message| is_started(message, &scope));
             // The first app's call is the one that starts the scope, too.
-            let refused = messages
-                .iter()
-                .any(|message| matches!(self.error(message), Some(Event::NotStarted { app: 0, .. })));
+            let refused = messages.iter().any(|message| {
+                matches!(self.error(message), Some(Event::NotStarted { app: 0, .. }))
+                    || (message.message_type() == message::Type::Error
+                        && self.opening.is_some()
+                        && message.header().reply_serial() == self.opening)
+            });
             self.backlog.extend(messages);
             if refused {
                 bail!("its unit {} was not started", self.machine.name);
@@ -158,7 +189,9 @@ impl Systemd {
     fn signal(&mut self, message: &Message) -> Option<Event> {
         let header = message.header();
         let path = header.path()?;
-        let (app, unit) = self.units.iter_mut().enumerate().find(|(_, unit)| path.as_str() == unit.object)?;
+        // Of an app that was started again the last one is meant.
+        let mut units = self.units.iter_mut().enumerate().rev();
+        let (app, unit) = units.find(|(_, unit)| path.as_str() == unit.object)?;
         let body = message.body();
         let changed: PropertiesChanged<'_> = body.deserialize().ok()?;
         let ended = unit.learn(&changed);
@@ -181,6 +214,18 @@ impl Systemd {
             reason: format!("systemd does not start {}: {text}", self.units[app].name),
         })
     }
+}
+
+fn unit_of(uuid: &str, app: &PodApp) -> Unit {
+    let image = app.runtime.image.name.as_ref().map_or("", |name| name.as_str());
+    Unit::new(app_unit(uuid, app.name()), format!("Application={} Image={image}", app.name()))
+}
+
+/// The rule that matches what is said of a unit.
+fn changes_of(object: &str) -> String {
+    format!(
+        "type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{object}'"
+    )
 }
 
 /// Whether this signal says that a unit has started.
@@ -217,6 +262,30 @@ impl Launcher for Systemd {
         Ok(missing)
     }
 
+    fn restrict_devices(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let start = Method { name: "StartTransientUnit", ..MANAGER };
+        let with_it: AuxiliaryUnits<'_> = self.scope().into_iter().collect();
+        let serial =
+            self.bus.send(start, &(self.slice.as_str(), "fail", self.slice_properties(), with_it))?;
+        self.opening = Some(serial);
+        Ok(())
+    }
+
+    fn announce(&mut self, app: &PodApp) -> Result<()> {
+        let unit = unit_of(&self.uuid, app);
+        if self.units.iter().any(|earlier| earlier.name == unit.name) {
+            self.wait_for_name(&unit.name)?;
+        } else {
+            self.bus.add_match(&changes_of(&unit.object))?;
+        }
+        self.units.push(unit);
+        Ok(())
+    }
+
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {
         let program = self.program.to_string_lossy().into_owned();
         let fields: Vec<Vec<u8>> = [("RKT_POD_UUID", self.uuid.as_str()), ("RKT_APP_NAME", launch.name)]
@@ -248,15 +317,16 @@ impl Launcher for Systemd {
             properties.push(("OOMPolicy", "kill".into()));
         }
         if !launch.devices.is_empty() {
-            let mut allowed: Vec<(&str, &str)> = vec![TUN];
-            allowed.extend(launch.devices.iter().map(|(path, access)| (path.as_str(), access.as_str())));
+            let mut allowed = vec![(TUN.to_owned(), "rwm".to_owned())];
+            allowed.extend(launch.devices.iter().map(device_allow));
             properties.push(("DevicePolicy", "closed".into()));
             properties.push(("DeviceAllow", allowed.into()));
         }
         if launch.stop_signal != Signal::TERM {
             properties.push(("KillSignal", launch.stop_signal.as_raw().into()));
         }
-        let with_it = if launch.app == 0 { self.pod_units() } else { Vec::new() };
+        let is_first = launch.app == 0 && self.opening.is_none();
+        let with_it = if is_first { self.pod_units() } else { Vec::new() };
         let start = Method { name: "StartTransientUnit", ..MANAGER };
         let serial = self.bus.send(start, &(unit.name.as_str(), "fail", &properties, with_it))?;
         self.units[launch.app].start = Some(serial);
@@ -269,15 +339,14 @@ impl Launcher for Systemd {
         state.machine_unit = Some(self.machine.name.clone());
         let in_scope = self.wait_for_scope(init);
         // What has come in meanwhile is for the supervisor to fetch.
-        let registered = self
-            .bus
-            .ring()
-            .and(in_scope)
-            .and_then(|()| machine::register(&self.bus, &self.uuid, init, &self.root));
+        let registered =
+            self.bus.ring().and(in_scope).and_then(|()| {
+                machine::register(&self.bus, (&self.machine_name, &self.uuid), init, &self.root)
+            });
         match registered {
             Ok(()) => {
                 self.registered = true;
-                state.machine = Some(machine::name(&self.uuid));
+                state.machine = Some(self.machine_name.clone());
             }
             Err(error) => state.machine_reason = Some(format!("{error:#}")),
         }
@@ -321,11 +390,11 @@ impl Launcher for Systemd {
         // Each call is waited for: who has left the bus has no privileges, and nothing of what it asked for is done.
         let mut errors = Vec::new();
         if self.registered || !orderly {
-            let unregistered = machine::unregister(&self.bus, &self.uuid);
+            let unregistered = machine::unregister(&self.bus, &self.machine_name);
             errors.extend(unregistered.err().filter(|_| self.registered));
         }
         // The slice ends with the pod's init. Where init died before it was in its scope, nothing else would end it.
-        if !orderly {
+        if !orderly || self.opening.is_some() {
             let stop = Method { name: "StopUnit", ..MANAGER };
             let stopped = self.bus.call_unless(stop, &(self.slice.as_str(), "replace"), NO_SUCH_UNIT);
             errors.extend(stopped.context("stop the pod's slice").err());

@@ -1,4 +1,6 @@
-//! Names of systemd units.
+//! Names of systemd units, and of what they take.
+
+use crate::sys::{self, DeviceRule};
 
 /// The unit of an app: `rkt-<uuid>-<app>.service`. App names have only characters that unit names may have.
 pub(crate) fn app_unit(uuid: &str, app: &str) -> String {
@@ -8,6 +10,15 @@ pub(crate) fn app_unit(uuid: &str, app: &str) -> String {
 /// Escapes what stands for a level in a unit's name: `-` becomes `\x2d`, as `systemd-escape` does.
 pub(crate) fn escape_dashes(name: &str) -> String {
     name.replace('-', "\\x2d")
+}
+
+/// A device as `DeviceAllow` takes it: `/dev/char/MAJOR:MINOR` or `/dev/block/…`, and what may be done with it.
+pub(crate) fn device_allow(rule: &DeviceRule) -> (String, String) {
+    let kind = if rule.block { "block" } else { "char" };
+    let minor = rule.minor.map_or_else(|| "*".to_owned(), |minor| minor.to_string());
+    let letters = [(sys::READ, 'r'), (sys::WRITE, 'w'), (sys::MAKE, 'm')];
+    let access = letters.into_iter().filter(|(bit, _)| rule.access & bit != 0).map(|(_, letter)| letter);
+    (format!("/dev/{kind}/{}:{minor}", rule.major), access.collect())
 }
 
 /// The D-Bus object path of a unit: every byte that is no ASCII letter or digit becomes `_` and two hexadecimal digits.

@@ -82,6 +82,16 @@ impl Output {
         })
     }
 
+    /// Makes ready to keep what an app says that was not there before; `app` is the next index.
+    pub(crate) fn log_of(&mut self, pod: &Pod, app: usize, name: &str) -> Result<()> {
+        self.prefixed = true;
+        if let Sink::Files(files) = &mut self.sink {
+            files.truncate(app);
+            files.push(LogFile::create(&pod.directory, name)?);
+        }
+        Ok(())
+    }
+
     /// Makes a stream for an app and returns the end that the app gets.
     pub(crate) fn add(&mut self, app: usize, name: &str, stream: Stream) -> Result<OwnedFd> {
         let (ours, theirs) =

@@ -31,12 +31,14 @@ fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
             ("--disable-capabilities-restriction", None) => args.insecure_capabilities = true,
             ("--disable-paths", None) => args.insecure_paths = true,
             ("--strict-isolators", None) => args.strict_isolators = true,
+            ("--mutable", None) => args.mutable = true,
             ("--disable-seccomp", None) => args.insecure_seccomp = true,
             ("--net", Some(value)) => args.net = value.to_owned(),
             ("--private-users", Some(value)) => {
                 let range = value.parse().map_err(|reason| anyhow::anyhow!("--private-users: {reason}"))?;
                 args.private_users = Some(range);
             }
+            ("--mds-token", Some(value)) => args.metadata_token = Some(value.to_owned()),
             ("--local-config", Some(value)) => args.local_config = Some(value.into()),
             ("--hostname", Some(value)) => args.hostname = Some(value.to_owned()),
             ("--dns-conf-mode", Some(value)) => args.dns_conf_mode = value.to_owned(),
@@ -73,6 +75,7 @@ mod tests {
             net: "host".to_owned(),
             interactive: true,
             private_users: Some("524288:65536".parse().unwrap()),
+            metadata_token: Some("0123456789abcdef".to_owned()),
             local_config: Some("/etc/rkt".into()),
             hostname: Some("box".to_owned()),
             insecure_capabilities: true,
@@ -80,6 +83,7 @@ mod tests {
             insecure_seccomp: true,
             strict_isolators: true,
             dns_conf_mode: "resolv=host,hosts=default".to_owned(),
+            mutable: true,
             ipc: Some("parent".to_owned()),
             supervisor: Supervisor::Direct,
             uuid: "0a1b2c3d-0000-4000-8000-00000000000f".to_owned(),

@@ -2,6 +2,7 @@
 
 mod args;
 mod etc;
+mod mutable;
 pub(crate) mod rights;
 mod spec;
 mod supervise;
@@ -31,12 +32,13 @@ use crate::{
     mounts,
     network::Network,
     output::{self, Output, Stream},
-    pod::Pod,
+    pod::{Pod, PodApp},
     resources::{Controller, Limits, enforced},
     stop_signal,
     sys::{self, SignalFd, Signals},
     terminal::Terminal,
 };
+use mutable::Mutable;
 
 /// How long an app may take to end after SIGTERM before it is killed.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +50,7 @@ pub(crate) fn main() -> Result<u8> {
     let signals = block_signals()?;
     // Connecting takes as long as making the namespaces does: both at once.
     let (connecting, no_bus) = connect(args.supervisor)?;
-    let pod = Pod::load(&args.uuid)?;
+    let pod = Pod::load(&args.uuid, args.mutable)?;
     // The cgroup of init is needed before the bus has answered. Where systemd is likely, it makes the cgroups.
     let (cgroup, no_cgroup) = match connecting {
         Some(_) => (None, None),
@@ -68,9 +70,7 @@ pub(crate) fn main() -> Result<u8> {
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
     let made = make(&args, &pod, &init, &mut network, connecting, cgroup, &mut state);
     let mut supervisor = match made {
-        Ok((launcher, output, terminal, apps)) => {
-            supervise::Supervisor::new(&pod, &init, launcher, output, terminal, apps)
-        }
+        Ok(made) => supervise::Supervisor::new(&pod, &init, made),
         Err(error) => {
             // Where apps were launched, all is gone already.
             init.kill()?;
@@ -84,52 +84,56 @@ pub(crate) fn main() -> Result<u8> {
     ended
 }
 
-type Made = (Box<dyn Launcher>, Output, Option<Terminal>, Vec<supervise::App>);
+/// A pod whose apps have been started.
+pub(crate) struct Made<'a> {
+    launcher: Box<dyn Launcher>,
+    output: Output,
+    terminal: Option<Terminal>,
+    apps: Vec<supervise::App>,
+    /// What is needed to start more of them, where they come and go.
+    mutable: Option<Mutable<'a>>,
+}
 
 /// All that is between a running init and running apps.
-fn make(
-    args: &RunArgs,
-    pod: &Pod,
+fn make<'a>(
+    args: &'a RunArgs,
+    pod: &'a Pod,
     init: &Init,
     network: &mut Network,
     connecting: Option<Connecting>,
     cgroup: Option<PodCgroup>,
     state: &mut RuntimeState,
-) -> Result<Made> {
+) -> Result<Made<'a>> {
     write_pids(pod, init)?;
     // While init makes its namespaces ready.
     network.attach(pod, init)?;
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
+    let mut mutable = if args.mutable { Some(Mutable::listen(args)?) } else { None };
     let volumes = volumes::resolve(pod)?;
     let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
-        let limits = limits(args, pod, launcher.as_mut(), &volumes, state)?;
+        let (limits, missing) = limits(args, pod, launcher.as_mut(), &volumes, state)?;
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
-        let resolv = network.resolv();
-        let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some(), resolv };
+        let known = network.known();
+        let context = spec::Context { args, joins, own_cgroup, terminal: terminal.is_some(), known: &known };
+        if let Some(mutable) = &mut mutable {
+            mutable.prepare(&context, missing)?;
+            launcher.open()?;
+        }
         let mut apps = Vec::new();
         for (index, app) in pod.apps.iter().enumerate() {
-            let path = spec::write(pod, app, &volumes[index], &context)?;
-            let (control, theirs) = Control::pair()?;
-            let stop_signal = stop_signal::of(&app.image).unwrap_or_else(|error| {
-                output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
-                Signal::TERM
-            });
-            let devices = volumes::devices(&volumes[index])?;
-            let pid = launcher.launch(Launch {
-                app: index,
-                name: app.name(),
-                spec: &path,
-                control: theirs,
-                stop_signal,
-                limits: &limits[index],
-                devices: &devices,
-            })?;
-            apps.push(supervise::App::new(app.name(), control, pid));
+            apps.push(launch(
+                pod,
+                app,
+                index,
+                launcher.as_mut(),
+                (&volumes[index], &limits[index]),
+                &context,
+            )?);
         }
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
@@ -142,17 +146,12 @@ fn make(
         write_state(pod, state)?;
         init.wait_ready()?;
         for (app, (mounts, stdio)) in apps.iter().zip(&handovers) {
-            let fds: Vec<BorrowedFd<'_>> = [init.pidfd(), mounts[0].as_fd()]
-                .into_iter()
-                .chain(stdio.iter().map(AsFd::as_fd))
-                .chain(mounts[1..].iter().map(AsFd::as_fd))
-                .collect();
-            app.hand_over(&fds)?;
+            hand_over(app, init, mounts, stdio)?;
         }
         Ok(apps)
     })();
     match built {
-        Ok(apps) => Ok((launcher, output, terminal, apps)),
+        Ok(apps) => Ok(Made { launcher, output, terminal, apps, mutable }),
         Err(error) => {
             // Without init nothing else works: what it complains of is the reason.
             let error = init.complaint().unwrap_or(error);
@@ -164,6 +163,47 @@ fn make(
     }
 }
 
+/// Starts `app-exec` for an app.
+fn launch(
+    pod: &Pod,
+    app: &PodApp,
+    index: usize,
+    launcher: &mut dyn Launcher,
+    (mounts, limits): (&[volumes::Mount], &Limits),
+    context: &spec::Context<'_>,
+) -> Result<supervise::App> {
+    let path = spec::write(pod, app, mounts, context)?;
+    let (control, theirs) = Control::pair()?;
+    let stop_signal = stop_signal::of(&app.image).unwrap_or_else(|error| {
+        output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
+        Signal::TERM
+    });
+    let devices = volumes::devices(mounts)?;
+    let pid = launcher.launch(Launch {
+        app: index,
+        name: app.name(),
+        spec: &path,
+        control: theirs,
+        stop_signal,
+        limits,
+        devices: &devices,
+    })?;
+    Ok(supervise::App::new(app.name(), control, pid))
+}
+
+/// Passes `app-exec` the app's root, streams and volumes.
+fn hand_over(app: &supervise::App, init: &Init, mounts: &[OwnedFd], stdio: &[OwnedFd; 3]) -> Result<()> {
+    let fds: Vec<BorrowedFd<'_>> = [init.pidfd(), mounts[0].as_fd()]
+        .into_iter()
+        .chain(stdio.iter().map(AsFd::as_fd))
+        .chain(mounts[1..].iter().map(AsFd::as_fd))
+        .collect();
+    app.hand_over(&fds)
+}
+
+/// The controllers that are not to be had, and why.
+type Missing = Vec<(Controller, String)>;
+
 /// Bounds the pod, and returns the limits of its apps. Isolators without effect are told, or refused where the user wants
 /// all or nothing.
 fn limits(
@@ -172,23 +212,30 @@ fn limits(
     launcher: &mut dyn Launcher,
     volumes: &[Vec<volumes::Mount>],
     state: &mut RuntimeState,
-) -> Result<Vec<Limits>> {
+) -> Result<(Vec<Limits>, Missing)> {
     let whole = Limits::of(&pod.manifest.isolators).context("the pod's isolators")?;
     let apps: Vec<Limits> = pod
         .apps
         .iter()
         .map(|app| Limits::of(&app.app.isolators).with_context(|| format!("app {:?}", app.name())))
         .collect::<Result<_>>()?;
-    let needed: BTreeSet<Controller> = apps.iter().chain([&whole]).flat_map(Limits::controllers).collect();
+    let mut needed: BTreeSet<Controller> =
+        apps.iter().chain([&whole]).flat_map(Limits::controllers).collect();
+    if args.mutable {
+        // Whatever the apps that come later want.
+        needed.extend(Controller::ALL);
+    }
     let missing = launcher.limit(&whole, &needed.into_iter().collect::<Vec<_>>())?;
     let reason = |wanted: Controller| {
         missing.iter().find(|(controller, _)| *controller == wanted).map(|(_, reason)| reason.clone())
     };
     let each = pod.apps.iter().map(|app| (app.name(), app.app.isolators.as_slice()));
     let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
-    if state.supervisor == Supervisor::Direct {
+    if volumes.iter().any(|mounts| volumes::given(mounts).next().is_some())
+        && let Err(reason) = launcher.restrict_devices()
+    {
         for (app, mounts) in pod.apps.iter().zip(volumes) {
-            without_effect.extend(volumes::unrestricted(app.name(), mounts));
+            without_effect.extend(volumes::unrestricted(app.name(), mounts, &reason));
         }
     }
     if let Some(first) = without_effect.first().filter(|_| args.strict_isolators) {
@@ -198,7 +245,7 @@ fn limits(
         output::say(&format!("warning: {line}"));
     }
     state.not_enforced.extend(without_effect);
-    Ok(apps)
+    Ok((apps, missing))
 }
 
 /// The roots of all apps, where the pod has a user namespace. Making them takes a thread, which a process whose children are

@@ -1,15 +1,21 @@
 //! The spec that `app-exec` gets for an app.
 
-use std::path::Path;
+use std::{net::Ipv4Addr, path::Path};
 
 use anyhow::{Context as _, Result};
 use appc::schema::{App, HandlerName};
-use rkt_pod::{layout, stage1::RunArgs};
+use rkt_pod::{
+    layout,
+    stage1::{METADATA_PORT, RunArgs},
+};
 use rustix::{fs, io::Errno};
-use stage2::spec::{AppSpec, Mount, Seccomp, Users, VERSION};
+use stage2::spec::{AppSpec, LIMITED, Mount, Seccomp, Users, VERSION};
 
 use super::{rights::Rights, volumes};
-use crate::pod::{Pod, PodApp};
+use crate::{
+    network::Known,
+    pod::{Pod, PodApp},
+};
 
 /// The path in which programs are looked up, where the app does not set its own (appc spec, environment).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,8 +31,8 @@ pub(super) struct Context<'a> {
     pub(super) own_cgroup: bool,
     /// Whether the app gets a terminal.
     pub(super) terminal: bool,
-    /// What the pod's networks say of DNS, as a file.
-    pub(super) resolv: Option<&'a str>,
+    /// What the pod's networks say of names.
+    pub(super) known: &'a Known,
 }
 
 /// Writes the app's spec into the pod's directory and returns its absolute path.
@@ -66,9 +72,9 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         read_only_root: pod_app.runtime.read_only_root_fs,
         mounts: mounts.iter().enumerate().map(|(source, mount)| spec_mount(source, mount)).collect(),
         unprotected_paths: args.insecure_paths,
-        etc: super::etc::files(pod, args, context.resolv)?,
+        etc: super::etc::files(pod, args, context.known.resolv.as_deref())?,
         exec: command(app)?,
-        environment: environment(pod_app, context.terminal),
+        environment: environment(pod_app, context.terminal, metadata_url(args, context.known)),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
         user: app.user.clone(),
         group: app.group.clone(),
@@ -79,11 +85,18 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         selinux: rights.selinux(),
         apparmor: rights.apparmor(),
         seccomp: if args.insecure_seccomp { Seccomp::Off } else { rights.seccomp()? },
+        limits: limits(),
         oom_score_adj: rights.oom_score_adj(),
         pre_start: handler(HandlerName::PreStart),
         post_stop: handler(HandlerName::PostStop),
         terminal: context.terminal,
     })
+}
+
+/// Those of who starts the pod, whoever starts its apps then.
+fn limits() -> Vec<(Option<u64>, Option<u64>)> {
+    let own = LIMITED.map(rustix::process::getrlimit);
+    own.iter().map(|limit| (limit.current, limit.maximum)).collect()
 }
 
 fn command(app: &App) -> Result<Vec<String>> {
@@ -97,8 +110,15 @@ fn spec_mount(source: usize, mount: &volumes::Mount) -> Mount {
     Mount { source, volume: mount.name.clone(), target: mount.target.clone(), read_only: mount.read_only }
 }
 
+/// Where the apps find the metadata service: at an address of the host that the pod reaches.
+fn metadata_url(args: &RunArgs, known: &Known) -> Option<String> {
+    let token = args.metadata_token.as_ref()?;
+    let host = known.host.unwrap_or(Ipv4Addr::LOCALHOST);
+    Some(format!("http://{host}:{METADATA_PORT}/{token}"))
+}
+
 /// The environment: the app's own, what it leaves unset, and what the executor says.
-fn environment(app: &PodApp, terminal: bool) -> Vec<String> {
+fn environment(app: &PodApp, terminal: bool, metadata_url: Option<String>) -> Vec<String> {
     let mut variables: Vec<(String, String)> =
         app.app.environment.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect();
     let term = if terminal { std::env::var("TERM").ok() } else { None };
@@ -115,9 +135,14 @@ fn environment(app: &PodApp, terminal: bool) -> Vec<String> {
             variables.push((name.to_owned(), value.to_owned()));
         }
     }
-    for (name, value) in [("AC_APP_NAME", app.name()), ("container", "rkt")] {
+    let said = [
+        ("AC_APP_NAME", Some(app.name().to_owned())),
+        ("AC_METADATA_URL", metadata_url),
+        ("container", Some("rkt".to_owned())),
+    ];
+    for (name, value) in said.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         variables.retain(|(have, _)| have != name);
-        variables.push((name.to_owned(), value.to_owned()));
+        variables.push((name.to_owned(), value));
     }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }

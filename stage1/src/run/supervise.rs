@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_pod::layout;
+use rkt_pod::{layout, stage1::AppRequest};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
@@ -18,7 +18,10 @@ use rustix::{
 };
 use stage2::control::Report;
 
-use super::STOP_TIMEOUT;
+use super::{
+    Made, STOP_TIMEOUT,
+    mutable::{Mutable, Waits},
+};
 use crate::{
     init::{Init, Word},
     launcher::{self, Control, Event, Launcher},
@@ -43,6 +46,8 @@ pub(crate) struct App {
     /// Its main process, or what will be that, as the host sees it.
     pid: Option<Pid>,
     failure: Option<u8>,
+    /// What was said of the failure.
+    reason: Option<String>,
     reported: Option<u8>,
     status: Option<u8>,
 }
@@ -51,7 +56,7 @@ impl App {
     /// An app whose `app-exec` was just started.
     pub(crate) fn new(name: &str, control: Control, pid: Option<Pid>) -> App {
         let (name, control) = (name.to_owned(), Some(control));
-        App { name, control, pid, failure: None, reported: None, status: None }
+        App { name, control, pid, failure: None, reason: None, reported: None, status: None }
     }
 
     /// Passes `app-exec` what it needs to go on.
@@ -82,6 +87,10 @@ pub(crate) struct Supervisor<'a> {
     exit: Option<u8>,
     /// Whether the pod ends because somebody asked for it.
     asked: bool,
+    /// Where apps come and go, who asks for it; such a pod does not end with its apps.
+    mutable: Option<Mutable<'a>>,
+    /// Apps that were asked to end by themselves, and when each is killed.
+    leaving: Vec<(usize, Instant)>,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -93,18 +102,14 @@ enum Source {
     Control(usize),
     Stream(usize),
     Terminal(usize),
+    /// 0 is where callers come in.
+    Caller(usize),
 }
 
 impl<'a> Supervisor<'a> {
     /// Supervises `apps`, all of which the launcher has started.
-    pub(crate) fn new(
-        pod: &'a Pod,
-        init: &'a Init,
-        launcher: Box<dyn Launcher>,
-        output: Output,
-        terminal: Option<Terminal>,
-        apps: Vec<App>,
-    ) -> Supervisor<'a> {
+    pub(crate) fn new(pod: &'a Pod, init: &'a Init, made: Made<'a>) -> Supervisor<'a> {
+        let Made { launcher, output, terminal, apps, mutable } = made;
         Supervisor {
             pod,
             init,
@@ -116,6 +121,8 @@ impl<'a> Supervisor<'a> {
             init_gone: None,
             exit: None,
             asked: false,
+            mutable,
+            leaving: Vec::new(),
         }
     }
 
@@ -140,13 +147,18 @@ impl<'a> Supervisor<'a> {
     }
 
     fn watch(&mut self, signals: &SignalFd) -> Result<()> {
-        while self.apps.iter().any(|app| app.status.is_none()) {
+        while self.apps.iter().any(|app| app.status.is_none()) || self.waits_for_apps() {
             for source in self.wait(signals)? {
                 self.handle(source, signals)?;
             }
             self.deadlines();
         }
         Ok(())
+    }
+
+    /// Whether this is a pod that others may start apps in.
+    fn waits_for_apps(&self) -> bool {
+        self.mutable.is_some() && self.stop.is_none() && self.init_gone.is_none()
     }
 
     /// Waits until something is ready or a deadline has come, and says what is.
@@ -165,6 +177,8 @@ impl<'a> Supervisor<'a> {
         if let Some(terminal) = &self.terminal {
             sources.extend(terminal.descriptors().map(|(index, fd)| (Source::Terminal(index), fd)));
         }
+        let callers = self.mutable.iter().flat_map(Mutable::descriptors);
+        sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd)));
         sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd)));
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
@@ -180,6 +194,7 @@ impl<'a> Supervisor<'a> {
             Err(errno) => return Err(errno).context("wait for the pod"),
         }
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
+        // A caller who goes meanwhile moves the others: whoever is missed, nothing of theirs is waited for.
         Ok(ready.map(|(_, (source, _))| *source).collect())
     }
 
@@ -201,6 +216,12 @@ impl<'a> Supervisor<'a> {
                 }
             }
             Source::Control(app) => self.control(app),
+            Source::Caller(0) => {
+                if let Some(mutable) = &mut self.mutable {
+                    mutable.accept();
+                }
+            }
+            Source::Caller(index) => self.caller(index - 1),
             Source::Stream(stream) => self.output.pump(stream),
             Source::Terminal(end) => {
                 if let Some(terminal) = self.terminal.as_mut() {
@@ -257,9 +278,60 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Does what somebody asks for.
+    fn caller(&mut self, caller: usize) {
+        let Some(mutable) = &mut self.mutable else { return };
+        let Some(request) = mutable.request(caller) else { return };
+        let (AppRequest::Start(name) | AppRequest::Stop(name)) = &request;
+        let runs = self.apps.iter().rposition(|app| app.name == *name && app.status.is_none());
+        match (&request, runs) {
+            (AppRequest::Start(_), Some(_)) => {
+                mutable.answer(caller, Some(format!("app {name:?} runs already")));
+            }
+            (AppRequest::Start(_), None) => match self.start(name) {
+                Ok(index) => self.wait_for(caller, Waits::Start(index)),
+                Err(error) => self.answer(caller, Some(format!("{error:#}"))),
+            },
+            (AppRequest::Stop(_), None) => {
+                mutable.answer(caller, Some(format!("app {name:?} is not running")));
+            }
+            (AppRequest::Stop(_), Some(app)) => {
+                mutable.wait(caller, Waits::Stop(app));
+                self.leaving.push((app, Instant::now() + STOP_TIMEOUT));
+                self.launcher.terminate(app);
+            }
+        }
+    }
+
+    fn start(&mut self, name: &str) -> Result<usize> {
+        let Some(mutable) = &self.mutable else { return Ok(0) };
+        let index = self.apps.len();
+        for file in [layout::app_status(name), layout::app_started(name), layout::app_out_of_memory(name)] {
+            forget(self.pod, &file)?;
+        }
+        let launcher = self.launcher.as_mut();
+        self.apps.push(mutable.start(name, index, self.init, launcher, &mut self.output)?);
+        note(self.pod, &layout::app_started(name), b"")?;
+        Ok(index)
+    }
+
+    fn wait_for(&mut self, caller: usize, waits: Waits) {
+        if let Some(mutable) = &mut self.mutable {
+            mutable.wait(caller, waits);
+        }
+    }
+
+    fn answer(&mut self, caller: usize, error: Option<String>) {
+        if let Some(mutable) = &mut self.mutable {
+            mutable.answer(caller, error);
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         let stop = self.stop.as_ref().and_then(|stop| stop.current).map(|(_, deadline)| deadline);
-        [stop, self.init_gone.map(|since| since + LAST_NEWS)].into_iter().flatten().min()
+        let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
+        let gone = self.init_gone.map(|since| since + LAST_NEWS);
+        leaving.chain(stop).chain(gone).min()
     }
 
     fn deadlines(&mut self) {
@@ -273,6 +345,13 @@ impl<'a> Supervisor<'a> {
             ));
             self.launcher.kill(app);
             self.stop = Some(Stop { current: Some((app, now + STOP_TIMEOUT)) });
+        }
+        for (app, deadline) in std::mem::take(&mut self.leaving) {
+            match self.apps[app].status {
+                Some(_) => {}
+                None if deadline <= now => self.launcher.kill(app),
+                None => self.leaving.push((app, deadline)),
+            }
         }
         if self.init_gone.is_some_and(|since| since + LAST_NEWS <= now) {
             for app in 0..self.apps.len() {
@@ -295,6 +374,7 @@ impl<'a> Supervisor<'a> {
         match control.next() {
             Ok(Some(Report::Failed(failure))) => {
                 output::say(&format!("app {:?}: {failure}", app.name));
+                app.reason = Some(format!("app {:?}: {failure}", app.name));
                 app.failure = Some(failure.status);
             }
             Ok(Some(Report::Warning { message })) => {
@@ -309,7 +389,10 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Notes the process of an app whose sandbox is built, so that it can be entered.
-    fn runs(&self, index: usize) {
+    fn runs(&mut self, index: usize) {
+        if let Some(mutable) = &mut self.mutable {
+            mutable.done(Waits::Start(index), None);
+        }
         let app = &self.apps[index];
         if let Some(pid) = app.pid
             && let Err(error) = process::note(&self.pod.directory, &app.name, pid)
@@ -333,6 +416,7 @@ impl<'a> Supervisor<'a> {
             }
             Event::NotStarted { app, reason } => {
                 output::say(&format!("app {:?}: {reason}", self.apps[app].name));
+                self.apps[app].reason = Some(reason);
                 self.ended(app, rkt_pod::stage1::EXIT_FAILURE, false);
             }
         }
@@ -361,8 +445,17 @@ impl<'a> Supervisor<'a> {
         }
         app.status = Some(status);
         app.control = None;
+        if let Some(mutable) = &mut self.mutable {
+            let reason = app.reason.as_deref().unwrap_or("it has ended before it ran");
+            mutable.done(Waits::Start(index), Some(reason));
+        }
         if let Err(error) = note(self.pod, &layout::app_status(&app.name), status.to_string().as_bytes()) {
             output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
+        }
+        if let Some(mutable) = &mut self.mutable {
+            mutable.done(Waits::Stop(index), None);
+            // Others may come.
+            return self.stop_next();
         }
         // Who dies of the signal that was meant to stop it did not fail; who says something else did.
         let meant = self.stop.is_some() || (stopped && self.init_gone.is_none());
@@ -372,6 +465,16 @@ impl<'a> Supervisor<'a> {
             self.stop.get_or_insert(Stop { current: None });
         }
         self.stop_next();
+    }
+}
+
+/// Removes what was kept of an earlier run of an app.
+fn forget(pod: &Pod, file: &Path) -> Result<()> {
+    let directory = crate::mounts::open_beneath(&pod.directory, file.parent().unwrap_or(Path::new(".")))?;
+    let name = file.file_name().unwrap_or_default();
+    match rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).context("forget how it has ended before"),
     }
 }
 

@@ -4,12 +4,13 @@ use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{Volume, VolumeKind};
-use rkt_pod::extras::{self, Device, Extras, Tmpfs};
+use rkt_pod::extras::{self, Device, Extras, Owners, Tmpfs};
 use rustix::fs::FileType;
 
 use crate::{
     output,
     pod::{Pod, PodApp},
+    sys::{self, DeviceRule},
 };
 
 /// What is mounted.
@@ -38,14 +39,18 @@ pub(crate) struct Mount {
     pub(super) seeded: bool,
     /// Whether nothing appears in it that is mounted on the host later.
     pub(crate) private: bool,
+    /// Whose its files are, where that was said.
+    pub(crate) owners: Option<Owners>,
 }
 
 /// The mounts of each app of the pod, in the order of the pod's apps.
 pub(super) fn resolve(pod: &Pod) -> Result<Vec<Vec<Mount>>> {
-    pod.apps
-        .iter()
-        .map(|app| mounts_of(&pod.manifest.volumes, app).with_context(|| format!("app {:?}", app.name())))
-        .collect()
+    pod.apps.iter().map(|app| of_app(pod, app)).collect()
+}
+
+/// The mounts of one app.
+pub(super) fn of_app(pod: &Pod, app: &PodApp) -> Result<Vec<Mount>> {
+    mounts_of(&pod.manifest.volumes, app).with_context(|| format!("app {:?}", app.name()))
 }
 
 fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {
@@ -73,7 +78,14 @@ fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {
     }
     let extras = extras(app)?;
     for mount in &mut mounts {
-        mount.private = extras.private.iter().any(|target| clean(target) == clean(&mount.target));
+        let is_here = |target: &str| clean(target) == clean(&mount.target);
+        mount.private = extras.private.iter().any(|target| is_here(target));
+        mount.owners = extras.owners.iter().find(|of| is_here(&of.target)).map(|of| of.owners);
+        if let (Some(_), Source::Volume(Volume { kind: VolumeKind::Empty { .. }, name, .. })) =
+            (mount.owners, &mount.source)
+        {
+            bail!("volume {:?}: idmap is for volumes of the host", name.as_str());
+        }
     }
     let memory = extras.tmpfs.into_iter().map(|tmpfs| Mount {
         name: "tmpfs".to_owned(),
@@ -82,6 +94,7 @@ fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {
         read_only: false,
         seeded: false,
         private: true,
+        owners: None,
     });
     let devices = extras.devices.into_iter().map(|device| Mount {
         name: device.source.clone(),
@@ -90,6 +103,7 @@ fn mounts_of(volumes: &[Volume], app: &PodApp) -> Result<Vec<Mount>> {
         read_only: false,
         seeded: false,
         private: true,
+        owners: None,
     });
     mounts.extend(memory.chain(devices));
     check(&mounts)?;
@@ -105,6 +119,7 @@ impl Mount {
             read_only,
             seeded,
             private: false,
+            owners: None,
         }
     }
 }
@@ -119,35 +134,44 @@ fn extras(app: &PodApp) -> Result<Extras> {
     }
 }
 
-/// The devices among the mounts, as `/dev/char/MAJOR:MINOR` or `/dev/block/…`, and what may be done with each.
-pub(super) fn devices(mounts: &[Mount]) -> Result<Vec<(String, String)>> {
-    let devices = mounts.iter().filter_map(|mount| match &mount.source {
-        Source::Device(device) => Some(device),
-        _ => None,
-    });
-    devices
+/// The devices among the mounts, and what may be done with each.
+pub(super) fn devices(mounts: &[Mount]) -> Result<Vec<DeviceRule>> {
+    given(mounts)
         .map(|device| {
             let stat =
                 rustix::fs::stat(&device.source).with_context(|| format!("device {:?}", device.source))?;
-            let is_block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
-            let kind = if is_block { "block" } else { "char" };
-            let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-            Ok((format!("/dev/{kind}/{major}:{minor}"), device.access.clone()))
+            let access = [('r', sys::READ), ('w', sys::WRITE), ('m', sys::MAKE)];
+            Ok(DeviceRule {
+                block: FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice,
+                major: rustix::fs::major(stat.st_rdev),
+                minor: Some(rustix::fs::minor(stat.st_rdev)),
+                access: access
+                    .into_iter()
+                    .filter(|(letter, _)| device.access.contains(*letter))
+                    .fold(0, |sum, (_, bit)| sum | bit),
+            })
         })
         .collect()
 }
 
-/// What nobody keeps an app from where no systemd restricts its devices.
-pub(super) fn unrestricted(app: &str, mounts: &[Mount]) -> Vec<String> {
+/// The devices of the host that an app gets.
+pub(super) fn given(mounts: &[Mount]) -> impl Iterator<Item = &Device> {
+    mounts.iter().filter_map(|mount| match &mount.source {
+        Source::Device(device) => Some(device),
+        _ => None,
+    })
+}
+
+/// What nobody keeps an app from, and why, where its devices cannot be restricted.
+pub(super) fn unrestricted(app: &str, mounts: &[Mount], reason: &str) -> Vec<String> {
     let is_whole = |access: &str| access.contains('r') && access.contains('w');
-    mounts
-        .iter()
-        .filter_map(|mount| match &mount.source {
-            Source::Device(device) if !is_whole(&device.access) => Some(format!(
-                "app {app:?}: device {}: only with systemd is it restricted to {:?}",
+    given(mounts)
+        .filter(|device| !is_whole(&device.access))
+        .map(|device| {
+            format!(
+                "app {app:?}: device {}: it cannot be restricted to {:?}: {reason}",
                 device.source, device.access
-            )),
-            _ => None,
+            )
         })
         .collect()
 }

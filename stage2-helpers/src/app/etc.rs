@@ -93,13 +93,18 @@ fn write(file: &EtcFile, scratch: &OwnedFd) -> Result<()> {
 fn place(etc: &OwnedFd, file: &EtcFile) -> Result<Option<OwnedFd>> {
     let object = || format!("/etc/{}", file.name);
     let kind = match rustix::fs::statat(etc, &file.name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Some(rustix::fs::FileType::from_raw_mode(stat.st_mode)),
+        Ok(stat) => {
+            let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+            // One that is empty is a place for another, whether the image has it or we do.
+            let says_something = kind != rustix::fs::FileType::RegularFile || stat.st_size > 0;
+            if says_something && file.only_if_missing {
+                return Ok(None);
+            }
+            Some(kind)
+        }
         Err(Errno::NOENT) => None,
         Err(errno) => return Err(errno).at("look at", object(), STATUS),
     };
-    if kind.is_some() && file.only_if_missing {
-        return Ok(None);
-    }
     let is_file = kind == Some(rustix::fs::FileType::RegularFile);
     if kind == Some(rustix::fs::FileType::Directory) {
         return Err(failure("provide", object(), "the image has a directory in its place", STATUS));

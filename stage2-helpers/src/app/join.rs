@@ -49,6 +49,7 @@ pub(super) fn run(arguments: &[OsString], control: &OwnedFd) -> Result<u8> {
     // While /proc is the host's: the app may have put something else in its place.
     privileges::mark(&spec)?;
     (spec.oom_score_adj, spec.selinux, spec.apparmor) = (None, None, None);
+    spec.limits.clear();
     // Root and working directory become the app's root with it.
     rustix::thread::move_into_thread_name_spaces(entering.process.as_fd(), namespaces).at(
         "join",

@@ -6,7 +6,7 @@ use caps::{CapSet, Capability};
 use rustix::{
     fs::{FileType, Gid, OFlags, Uid},
     io::Errno,
-    process::{Pid, Signal},
+    process::{Pid, Rlimit, Signal},
     thread::{CapabilitySet, CapabilitySets},
 };
 
@@ -14,7 +14,7 @@ use super::{identity::Identity, users};
 use crate::{
     control::exit,
     failure::{At, Result, failure, words},
-    spec::{AppSpec, Seccomp},
+    spec::{AppSpec, LIMITED, Seccomp},
     sys,
 };
 
@@ -46,7 +46,8 @@ pub(super) fn settle(spec: &AppSpec, pod: &OwnedFd, stdio: &[OwnedFd; 3], identi
     bound(spec)
 }
 
-/// Sets the score by which the kernel chooses whom to kill for lack of memory, and the labels of the security modules.
+/// Sets resource limits, the score by which the kernel chooses whom to kill for lack of memory, and the labels of the security
+/// modules.
 ///
 /// Of a pod with users of its own the procfs lets the host's root write nothing about itself: then this comes before the pod
 /// is joined.
@@ -54,6 +55,14 @@ pub(super) fn mark(spec: &AppSpec) -> Result<()> {
     if let Some(score) = spec.oom_score_adj {
         let object = "the out-of-memory score";
         write_own("oom_score_adj", &score.to_string(), ("set", object, exit::OOM_ADJUST))?;
+    }
+    for (resource, (current, maximum)) in LIMITED.into_iter().zip(&spec.limits) {
+        let limit = Rlimit { current: *current, maximum: *maximum };
+        match rustix::process::setrlimit(resource, limit) {
+            // Without the privilege to raise it, it is the lower one that it was.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(errno) => return Err(errno).at("limit", format!("{resource:?}"), exit::LIMITS),
+        }
     }
     label(spec)
 }

@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use anyhow::{Context, Result, bail};
 use appc::{isolator::Isolator, schema::Mount};
 use clap::ArgMatches;
+use rkt_pod::extras::VolumeOwners;
 use serde_json::json;
 
-use super::extras;
+use super::extras::{self, MountOption, mount};
 use crate::{commands::boolean, pod::manifest::AppOptions};
 
 /// After each argument of a group. No argument of a process can contain it.
@@ -38,7 +39,10 @@ pub(crate) fn mark_groups(arguments: Vec<OsString>) -> Vec<OsString> {
         let word = word.to_str().unwrap_or_default();
         word == "run" || (!word.is_empty() && "prepare".starts_with(word))
     };
-    if !command.is_some_and(takes) {
+    let adds = |position: usize| {
+        arguments[position] == "app" && arguments.get(position + 1).is_some_and(|word| word == "add")
+    };
+    if !command.is_some_and(takes) && !command_position(&arguments).is_some_and(adds) {
         return arguments;
     }
     let mut marked = Vec::new();
@@ -69,8 +73,8 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 }
 
 /// Mounts for all apps, and the apps with their options.
-pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 27] = [
+pub(crate) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
+    const OPTIONS: [&str; 28] = [
         "name",
         "exec",
         "working_dir",
@@ -79,6 +83,7 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "supplementary_gids",
         "readonly_rootfs",
         "mount",
+        "mnt_volume",
         "tmpfs",
         "device",
         "environment",
@@ -104,7 +109,9 @@ pub(super) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
 
 fn collect(matches: &ArgMatches, options: &[&'static str]) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
     let mut words: Vec<(usize, &str, &String)> = Vec::new();
-    for id in options.iter().copied().chain(["images"]) {
+    // Those that the command has.
+    let has = |id: &&str| matches.try_contains_id(id).is_ok();
+    for id in options.iter().copied().chain(["images"]).filter(has) {
         let indices = matches.indices_of(id).into_iter().flatten();
         let values = matches.get_many::<String>(id).into_iter().flatten();
         words.extend(indices.zip(values).map(|(index, value)| (index, id, value)));
@@ -119,8 +126,8 @@ fn collect(matches: &ArgMatches, options: &[&'static str]) -> Result<(Vec<Mount>
             ("images", _) if value.is_empty() => {}
             ("images", _) => apps.push(AppOptions { image: value.clone(), ..AppOptions::default() }),
             ("mount", None) => match mount(value)? {
-                (mount, false) => mounts.push(mount),
-                (_, true) => bail!("--mount: propagation is for a mount of one image, after it"),
+                MountOption { mount, private: false, owners: None } => mounts.push(mount),
+                _ => bail!("--mount: propagation and idmap are for a mount of one image, after it"),
             },
             ("app_arguments", None) => bail!("arguments after -- must follow an image"),
             (_, None) => bail!("{} must follow an image", flag()),
@@ -148,12 +155,16 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         }
         "readonly_rootfs" => app.read_only = Some(boolean(value).map_err(anyhow::Error::msg)?),
         "mount" => {
-            let (mount, private) = mount(value)?;
+            let MountOption { mount, private, owners } = mount(value)?;
             if private {
                 app.extras.private.push(mount.path.clone());
             }
+            if let Some(owners) = owners {
+                app.extras.owners.push(VolumeOwners { target: mount.path.clone(), owners });
+            }
             app.mounts.push(mount);
         }
+        "mnt_volume" => app.mounts.push(extras::mounted_volume(value)?),
         "tmpfs" => app.extras.tmpfs.push(extras::tmpfs(value)?),
         "device" => app.extras.devices.push(extras::device(value)?),
         "environment" => app.environment.push(pair(value)?),
@@ -235,35 +246,6 @@ pub(super) fn pair(text: &str) -> Result<(String, String)> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => bail!("{text:?} is not of the form key=value"),
     }
-}
-
-/// `volume=NAME,target=PATH[,propagation=slave|private]`, and whether it is private.
-fn mount(text: &str) -> Result<(Mount, bool)> {
-    let (mut volume, mut path, mut propagation) = (None, None, None);
-    for part in text.split(',') {
-        let slot = match part.split_once('=') {
-            Some(("volume", value)) => (&mut volume, value),
-            Some(("target", value)) => (&mut path, value),
-            Some(("propagation", value @ ("slave" | "private"))) => (&mut propagation, value),
-            Some(("propagation", value)) => {
-                bail!(
-                    "mount {text:?}: propagation={value} is neither slave nor private: no pod mounts on the host"
-                )
-            }
-            _ => bail!("mount {text:?}: {part:?} is neither volume=NAME nor target=PATH"),
-        };
-        if slot.0.replace(slot.1.to_owned()).is_some() {
-            bail!("mount {text:?}: {part:?} is given twice");
-        }
-    }
-    let volume = volume.with_context(|| format!("mount {text:?}: volume is missing"))?;
-    let path = path.filter(|path| path.starts_with('/'));
-    let mount = Mount {
-        volume: volume.parse().with_context(|| format!("mount {text:?}"))?,
-        path: path.with_context(|| format!("mount {text:?}: target must be an absolute path"))?,
-        app_volume: None,
-    };
-    Ok((mount, propagation.is_some_and(|propagation| propagation == "private")))
 }
 
 #[cfg(test)]

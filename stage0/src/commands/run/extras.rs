@@ -1,10 +1,76 @@
-//! Options for what an app is given besides volumes: `--tmpfs`, `--device`.
+//! Options for what an app is given: `--mount`, `--tmpfs`, `--device`.
 
 use std::os::unix::fs::FileTypeExt;
 
 use anyhow::{Context, Result, bail};
-use appc::types::Quantity;
-use rkt_pod::extras::{Device, Tmpfs};
+use appc::{
+    schema::{Mount, Volume},
+    types::Quantity,
+};
+use rkt_pod::extras::{Device, Owners, Tmpfs};
+
+/// What `--mount` says.
+#[derive(Debug)]
+pub(super) struct MountOption {
+    /// The mount of a volume.
+    pub(super) mount: Mount,
+    /// Whether nothing appears in it that is mounted on the host later.
+    pub(super) private: bool,
+    /// Whose its files are, where that was said.
+    pub(super) owners: Option<Owners>,
+}
+
+/// `volume=NAME,target=PATH[,propagation=slave|private][,idmap=none|UID:GID]`
+pub(super) fn mount(text: &str) -> Result<MountOption> {
+    let (mut volume, mut path, mut propagation, mut idmap) = (None, None, None, None);
+    for part in text.split(',') {
+        let slot = match part.split_once('=') {
+            Some(("volume", value)) => (&mut volume, value),
+            Some(("target", value)) => (&mut path, value),
+            Some(("propagation", value @ ("slave" | "private"))) => (&mut propagation, value),
+            Some(("propagation", value)) => {
+                bail!(
+                    "mount {text:?}: propagation={value} is neither slave nor private: no pod mounts on the host"
+                )
+            }
+            Some(("idmap", value)) => (&mut idmap, value),
+            _ => bail!("mount {text:?}: {part:?} is neither volume=NAME nor target=PATH"),
+        };
+        if slot.0.replace(slot.1).is_some() {
+            bail!("mount {text:?}: {part:?} is given twice");
+        }
+    }
+    let volume = volume.with_context(|| format!("mount {text:?}: volume is missing"))?;
+    let path = path.filter(|path| path.starts_with('/'));
+    let path = path.with_context(|| format!("mount {text:?}: target must be an absolute path"))?;
+    let volume = volume.parse().with_context(|| format!("mount {text:?}"))?;
+    Ok(MountOption {
+        mount: Mount { volume, path: path.to_owned(), app_volume: None },
+        private: propagation == Some("private"),
+        owners: idmap.map(owners).transpose().with_context(|| format!("mount {text:?}"))?,
+    })
+}
+
+/// A volume of an app alone, and where it goes: `NAME,…,target=PATH`.
+pub(super) fn mounted_volume(text: &str) -> Result<Mount> {
+    let (targets, volume): (Vec<&str>, Vec<&str>) =
+        text.split(',').partition(|part| part.starts_with("target="));
+    let [target] = targets.as_slice() else { bail!("{text:?} must have one target=PATH") };
+    let volume: Volume = volume.join(",").parse().with_context(|| text.to_owned())?;
+    let path = absolute(&target["target=".len()..])?;
+    Ok(Mount { volume: volume.name.clone(), path, app_volume: Some(volume) })
+}
+
+fn owners(text: &str) -> Result<Owners> {
+    // The largest number is the kernel's sign for none.
+    let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+    let ids = text.split_once(':').and_then(|(uid, gid)| Some((id(uid)?, id(gid)?)));
+    match (text, ids) {
+        ("none", _) => Ok(Owners::Host),
+        (_, Some((uid, gid))) => Ok(Owners::Root { uid, gid }),
+        _ => bail!("idmap={text} is neither none nor UID:GID, the pod's root on the host"),
+    }
+}
 
 /// `TARGET[:size=BYTES][,mode=OCTAL]`
 pub(super) fn tmpfs(text: &str) -> Result<Tmpfs> {
@@ -71,6 +137,18 @@ mod tests {
         assert_eq!(tmpfs("/run").unwrap(), Tmpfs { size: None, mode: 0o1777, ..want });
         for wrong in ["run", "/", "/a/../b", "/run:size=0", "/run:size=x", "/run:mode=9", "/run:exec", ""] {
             assert!(tmpfs(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_mount_says_whose_its_files_are() {
+        let parse = |text: &str| mount(&format!("volume=data,target=/data,{text}"));
+        assert_eq!(parse("idmap=none").unwrap().owners, Some(Owners::Host));
+        assert_eq!(parse("idmap=7:8").unwrap().owners, Some(Owners::Root { uid: 7, gid: 8 }));
+        for wrong in
+            ["idmap=", "idmap=7", "idmap=7:", "idmap=-1:0", "idmap=4294967295:0", "idmap=none,idmap=none"]
+        {
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 

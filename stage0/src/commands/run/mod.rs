@@ -8,7 +8,10 @@ mod pod;
 mod start;
 mod users;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
@@ -16,8 +19,8 @@ use rkt_pod::Place;
 
 use super::{global::Global, need_root};
 
-pub(crate) use arguments::{command_position, images, mark_groups};
-pub(crate) use pod::PodArgs;
+pub(crate) use arguments::{apps as app_options, command_position, images, mark_groups};
+pub(crate) use pod::{AppArgs, PodArgs};
 pub(crate) use start::StartArgs;
 
 /// Run image(s) in a pod in rkt.
@@ -38,15 +41,24 @@ pub(crate) struct Args {
 /// Makes the pod and becomes it. Returns only on failure.
 pub(crate) fn run(global: &Global, args: &Args, matches: Option<&ArgMatches>) -> Result<u8> {
     need_root()?;
-    let wanted = args.pod.check(matches)?;
-    let start = args.start.check(global)?;
-    let planned = args.pod.plan(global, wanted)?;
-    start.check_apps(&planned.manifest)?;
-    let (pod, lock) = planned.make(global, Place::Run, |pod| match &args.uuid_file_save {
+    start_new(global, (&args.pod, &args.start), args.pod.check(matches)?, args.uuid_file_save.as_deref())
+}
+
+/// Makes a pod of what is wanted, and becomes it. Returns only on failure.
+pub(crate) fn start_new(
+    global: &Global,
+    (pod, start): (&PodArgs, &StartArgs),
+    wanted: pod::Wanted,
+    uuid_file: Option<&Path>,
+) -> Result<u8> {
+    let ready = start.check(global)?.mutable(wanted.is_mutable());
+    let planned = pod.plan(global, wanted)?;
+    ready.check_apps(&planned.manifest)?;
+    let (pod, lock) = planned.make(global, Place::Run, |pod| match uuid_file {
         Some(file) => fs::write(file, pod.uuid()).with_context(|| format!("write {}", file.display())),
         None => Ok(()),
     })?;
-    let error = start.exec(&pod, &lock);
+    let error = ready.exec(&pod, &lock);
     pod::discard(pod, lock, global.debug);
     Err(error)
 }

@@ -12,7 +12,7 @@ use appc::{
 };
 use clap::ArgMatches;
 use rkt_net::ports::{self, PortOption};
-use rkt_pod::{Lock, Place, PodDir, users};
+use rkt_pod::{Lock, Place, PodDir, names, users};
 
 use super::{arguments, environment, users::Users};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         prepare::{self, AppImage},
         remove,
     },
-    store::{PullPolicy, Store, overlay_supported},
+    store::{PullPolicy, Store, make_mount_points, overlay_supported},
 };
 
 /// What a pod consists of.
@@ -33,6 +33,9 @@ pub(crate) struct PodArgs {
     /// Images: files, URLs, IDs or names
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    /// Name of the pod, its own as long as it lives; it stands for the UUID, and the machine is called so
+    #[arg(long, value_name = "NAME")]
+    pod_name: Option<String>,
     /// Volumes to make available in the pod: NAME,kind=host,source=PATH or NAME,kind=empty
     #[arg(long, value_name = "VOLUME")]
     volume: Vec<Volume>,
@@ -88,7 +91,7 @@ pub(crate) struct PodArgs {
 /// Options of the image before them.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options of the image before them")]
-struct AppArgs {
+pub(crate) struct AppArgs {
     /// Name of the app
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
@@ -179,6 +182,7 @@ pub(crate) struct Planned {
     images: Vec<AppImage>,
     overlay: bool,
     users: Option<Users>,
+    name: Option<String>,
     /// Trees that pods are being prepared on are not collected.
     _preparing: Lock,
 }
@@ -189,6 +193,14 @@ pub(crate) struct Wanted {
     isolators: Vec<Isolator>,
     apps: Vec<AppOptions>,
     policy: PullPolicy,
+    mutable: bool,
+}
+
+impl Wanted {
+    /// Whether apps come and go.
+    pub(crate) fn is_mutable(&self) -> bool {
+        self.mutable
+    }
 }
 
 impl PodArgs {
@@ -197,11 +209,29 @@ impl PodArgs {
         let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
         let policy = self.policy.get(PullPolicy::New)?;
         let isolators = self.isolators()?;
+        if apps.is_empty() && self.pod_manifest.is_none() {
+            bail!("must provide at least one image or --pod-manifest");
+        }
         check(self, policy, &mounts, &apps, &isolators)?;
         if let Some(users) = self.private_users {
             users.check()?;
         }
-        Ok(Wanted { mounts, isolators, apps, policy })
+        Ok(Wanted { mounts, isolators, apps, policy, mutable: false })
+    }
+
+    /// The same for a pod that starts without apps.
+    pub(crate) fn check_sandbox(&self, matches: Option<&ArgMatches>) -> Result<Wanted> {
+        let (mounts, apps) = arguments::apps(matches.context("no arguments")?)?;
+        if !apps.is_empty() || self.pod_manifest.is_some() {
+            bail!("a sandbox starts without apps; rkt app add gives it some");
+        }
+        let policy = self.policy.get(PullPolicy::New)?;
+        let isolators = self.isolators()?;
+        check(self, policy, &mounts, &apps, &isolators)?;
+        if let Some(users) = self.private_users {
+            users.check()?;
+        }
+        Ok(Wanted { mounts, isolators, apps, policy, mutable: true })
     }
 
     /// What the pod as a whole is bound to.
@@ -238,14 +268,24 @@ impl PodArgs {
 
     /// Finds the images and makes the pod's manifest.
     pub(crate) fn plan(&self, global: &Global, wanted: Wanted) -> Result<Planned> {
-        let Wanted { mounts, isolators, apps, policy } = wanted;
+        let Wanted { mounts, isolators, apps, policy, mutable } = wanted;
         let store = Store::open(&global.dir)?;
         let (manifest, images, preparing) = match &self.pod_manifest {
             Some(path) => from_manifest(&store, path)?,
-            None => from_images(global, &store, self, policy, (mounts, isolators), &apps)?,
+            None => from_images(global, &store, self, policy, (mounts, isolators, mutable), &apps)?,
         };
         let overlay = !self.no_overlay && has_overlay(global);
-        Ok(Planned { manifest, images, overlay, users: self.private_users, _preparing: preparing })
+        if overlay {
+            make_mount_points(&global.dir)?;
+        }
+        Ok(Planned {
+            manifest,
+            images,
+            overlay,
+            users: self.private_users,
+            name: self.pod_name.clone(),
+            _preparing: preparing,
+        })
     }
 }
 
@@ -269,6 +309,9 @@ impl Planned {
     }
 
     fn fill(&self, global: &Global, pod: &mut PodDir, place: Place) -> Result<()> {
+        if let Some(name) = &self.name {
+            names::take(&global.dir, pod, name)?;
+        }
         let users = self.users.and_then(Users::wanted);
         let users = users.map(|wanted| users::allocate(&global.dir, pod, wanted)).transpose()?;
         prepare::fill(pod, &self.manifest, &self.images, self.overlay, users)?;
@@ -312,8 +355,8 @@ fn check(
         }
         return Ok(());
     }
-    if apps.is_empty() {
-        bail!("must provide at least one image or --pod-manifest");
+    if let Some(name) = &args.pod_name {
+        names::check(name)?;
     }
     for (index, volume) in args.volume.iter().enumerate() {
         if args.volume[..index].iter().any(|earlier| earlier.name == volume.name) {
@@ -343,7 +386,7 @@ fn from_images(
     store: &Store,
     args: &PodArgs,
     policy: PullPolicy,
-    (mounts, isolators): (Vec<Mount>, Vec<Isolator>),
+    (mounts, isolators, mutable): (Vec<Mount>, Vec<Isolator>, bool),
     apps: &[AppOptions],
 ) -> Result<(PodManifest, Vec<AppImage>, Lock)> {
     let progress = Progress::new(args.quiet);
@@ -363,6 +406,7 @@ fn from_images(
         isolators,
         inherited: if args.inherit_env { environment::own() } else { Vec::new() },
         environment: environment::set(&args.set_env_file, &args.set_env)?,
+        mutable,
     };
     let pairs: Vec<(AppOptions, &AppImage)> = apps.iter().cloned().zip(&images).collect();
     let mut manifest = manifest::generate(&options, &pairs)?;

@@ -10,7 +10,7 @@ use rkt_pod::{
 };
 
 use super::names::{NameArgs, Names};
-use crate::{commands::global::Global, output, stage1};
+use crate::{commands::global::Global, output, pod::metadata, stage1};
 
 /// How a pod is run.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,9 @@ pub(crate) struct StartArgs {
     /// Pod's hostname
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// Register the pod with the metadata service, where its apps can ask about themselves
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set, value_name = "BOOL")]
+    mds_register: bool,
     /// Run the pod interactively, with the terminal for its only app
     #[arg(long)]
     interactive: bool,
@@ -47,6 +50,7 @@ pub(crate) struct Start {
     program: std::path::PathBuf,
     networks: Vec<Network>,
     names: Names,
+    registers: bool,
     args: RunArgs,
 }
 
@@ -58,9 +62,16 @@ impl StartArgs {
         let selection = Selection::read(&self.net)?;
         let networks = networks(global, &selection)?;
         let names = self.names.read()?;
+        if self.mds_register {
+            if selection == Selection::None {
+                bail!("--mds-register: without a network the apps would not reach the metadata service");
+            }
+            rkt_metadata::probe()?;
+        }
         let args = RunArgs {
             debug: global.debug,
             net: selection.list(),
+            metadata_token: None,
             interactive: self.interactive,
             private_users: None,
             local_config: Some(global.local_config.clone().into()),
@@ -72,9 +83,15 @@ impl StartArgs {
             dns_conf_mode: names.modes.to_string(),
             ipc: self.ipc.clone(),
             supervisor: self.supervisor,
+            mutable: false,
             uuid: String::new(),
         };
-        Ok(Start { program, networks, names, args })
+        Ok(Start { program, networks, names, registers: self.mds_register, args })
+    }
+
+    /// Whether the only app gets the terminal.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive
     }
 }
 
@@ -100,6 +117,12 @@ impl Start {
         Ok(rkt_net::check(&self.networks, &forwards, &directories)?)
     }
 
+    /// The same for a pod whose apps come and go, where it is one.
+    pub(crate) fn mutable(mut self, mutable: bool) -> Start {
+        self.args.mutable = mutable;
+        self
+    }
+
     /// Becomes the pod. Returns only where that fails.
     pub(crate) fn exec(mut self, pod: &PodDir, lock: &Lock) -> anyhow::Error {
         pod.uuid().clone_into(&mut self.args.uuid);
@@ -111,6 +134,12 @@ impl Start {
         let stored = rkt_net::config::store(&pod.path(), &self.networks).map_err(Into::into);
         if let Err(error) = stored.and_then(|()| self.names.write(&pod.path(), &hostname)) {
             return error;
+        }
+        if self.registers {
+            match metadata::register(pod) {
+                Ok(token) => self.args.metadata_token = Some(token),
+                Err(error) => return error,
+            }
         }
         stage1::run(&self.program, pod, lock, &self.args)
     }

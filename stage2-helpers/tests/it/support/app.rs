@@ -57,6 +57,7 @@ pub(crate) fn spec(script: &str) -> AppSpec {
         selinux: None,
         apparmor: None,
         seccomp: Seccomp::Default,
+        limits: Vec::new(),
         oom_score_adj: None,
         pre_start: None,
         post_stop: None,
