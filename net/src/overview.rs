@@ -69,15 +69,24 @@ fn unknown(data: &Path, collected: &mut Collected) -> Result<()> {
     if listed.is_empty() {
         return Ok(());
     }
-    let interfaces = link::names(&mut Socket::open(Family::Route)?)?;
-    // A pod of another data directory has its interface, one of ours its directory.
-    let lives = |pod: &str| {
-        let name = crate::native::host_interface(pod, 0);
+    let mut route = Socket::open(Family::Route)?;
+    let interfaces = link::names(&mut route)?;
+    let mut stale: Vec<Entry> = Vec::new();
+    for (entry, pod) in listed {
+        // A pod of another data directory has its interface, or packets to it have a way other than out; one of ours has its
+        // directory.
+        let name = crate::native::host_interface(&pod, 0);
         let name = name.trim_end_matches('0');
-        interfaces.iter().any(|interface| interface.starts_with(name)) || lookup::by_uuid(data, pod).is_some()
-    };
-    let stale: Vec<Entry> =
-        listed.into_iter().filter(|(_, pod)| !lives(pod)).map(|(entry, _)| entry).collect();
+        let lives = lookup::by_uuid(data, &pod).is_some()
+            || interfaces.iter().any(|interface| interface.starts_with(name))
+            || match entry.address() {
+                Some(address) => link::way_to(&mut route, address)?.is_some_and(|way| way.prefix > 0),
+                None => false,
+            };
+        if !lives {
+            stale.push(entry);
+        }
+    }
     nft::remove(&mut filter, &stale)?;
     collected.removed.extend(stale.iter().map(|entry| format!("{} in nftables", entry.shown())));
     Ok(())

@@ -85,7 +85,7 @@ fn nothing_can_be_smuggled_into_the_files() {
 #[test]
 fn a_prepared_pod_gets_its_names_when_it_is_run() {
     let rkt = Rkt::new();
-    let image = rkt.image("dns", |image| image.sh("cat /etc/resolv.conf; grep db /etc/hosts"));
+    let image = rkt.image("dns", |image| image.sh("cat /etc/resolv.conf; grep ^192 /etc/hosts"));
     let uuid = rkt.rkt(args!["prepare", &image]).success().stdout.trim().to_owned();
     let supervisor = format!("--supervisor={}", rkt.launcher().as_str());
     let run =

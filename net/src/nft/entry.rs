@@ -77,6 +77,16 @@ impl Entry {
         }
     }
 
+    /// The pod's address that it is about, where it is about one.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Entry::Masquerade { address } | Entry::Target { address } | Entry::Port { address, .. } => {
+                Some(*address)
+            }
+            Entry::Closed { .. } => None,
+        }
+    }
+
     /// What it is, for people.
     pub(crate) fn shown(&self) -> String {
         match self {
