@@ -27,7 +27,7 @@ impl Service {
     pub fn start(rkt: &Rkt, only: File) -> Service {
         let process = rkt.command(["metadata-service"]).stderr(Stdio::piped()).spawn().unwrap();
         wait_until("the metadata service", || UnixStream::connect(SOCKET).is_ok());
-        wait_until("its port", || TcpStream::connect("127.0.0.1:18112").is_ok());
+        wait_until("its port", || rkt.as_host(|| TcpStream::connect("127.0.0.1:18112").is_ok()));
         Service { process, only }
     }
 

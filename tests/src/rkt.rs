@@ -62,6 +62,14 @@ impl Rkt {
         rkt
     }
 
+    /// Does something on the host that this rkt is on.
+    pub fn as_host<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.lan {
+            Some(lan) => lan.as_host(work),
+            None => work(),
+        }
+    }
+
     /// The host and its neighbour.
     #[track_caller]
     pub fn lan(&self) -> &Lan {

@@ -157,3 +157,16 @@ fn a_pod_without_a_network_is_not_registered() {
     rkt.run_pod(args!["--mds-register", &image]).exits(254).stderr_has("without a network");
     rkt.run_pod(args![&image]).success().stdout_is("unset\n");
 }
+
+#[test]
+fn a_pod_with_a_network_of_its_own_asks_the_host() {
+    let only = only_one();
+    let rkt = Rkt::on_lan();
+    let service = Service::start(&rkt, only);
+    let image = rkt.image("asker", |image| {
+        image.sh("echo $AC_METADATA_URL | cut -d/ -f3; wget -q -O - $AC_METADATA_URL/acMetadata/v1/pod/uuid")
+    });
+    let end = rkt.run_net(args!["--mds-register", &image]).success();
+    end.stdout_is(&format!("172.16.28.1:18112\n{}", rkt.only_pod()));
+    drop(service);
+}
