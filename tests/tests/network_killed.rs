@@ -62,10 +62,6 @@ fn the_next_pod_takes_over_address_and_port_of_a_dead_one_without_gc() {
         pod.wait_for("up");
         kill_process(pod.supervisor(), Signal::KILL).unwrap();
         pod.wait();
-        wait_until("the kernel to remove the interface", || {
-            rkt.lan().host_sh("ip link | grep rkt-").stdout.is_empty()
-        });
-        rkt.rkt(["net", "gc"]).success();
     }
     let mut pod = rkt.start_net(args!["--port=http:8080", &image]);
     pod.wait_for("up");

@@ -48,10 +48,7 @@ pub(crate) fn choose(
             return refused(format!("IP={address} is not an address of {subnet} that a pod can have"));
         }
         Some(address) => {
-            if !usable(socket, native, address)? {
-                return refused(format!("IP={address} is in use"));
-            }
-            leases.take_this(address, pod)?;
+            this(data, &leases, native, address, pod, socket)?;
             address
         }
         None => any(data, &leases, native, pod, socket)?,
@@ -59,6 +56,30 @@ pub(crate) fn choose(
     let number = subnet.number_of(v4).unwrap_or(0);
     let v6 = native.subnet6.filter(|_| crate::host::has_ipv6()).map(|subnet| subnet.host(number));
     Ok(Addresses { v4, v6 })
+}
+
+/// Leases the very address that was asked for.
+fn this(
+    data: &Path,
+    leases: &Leases,
+    native: &Native,
+    address: Ipv4Addr,
+    pod: &str,
+    socket: &mut Socket,
+) -> Result<()> {
+    if leases.all()?.contains_key(&address) {
+        reclaim(data, leases)?;
+    }
+    if let Some(other) = leases.all()?.get(&address) {
+        return refused(format!("IP={address} is in use: it is pod {other:?}'s"));
+    }
+    for _ in 0..TRIES {
+        if usable(socket, native, address)? {
+            return leases.take_this(address, pod);
+        }
+        sleep(PAUSE);
+    }
+    refused(format!("IP={address} is in use on this machine"))
 }
 
 fn any(data: &Path, leases: &Leases, native: &Native, pod: &str, socket: &mut Socket) -> Result<Ipv4Addr> {
