@@ -99,10 +99,9 @@ impl Attaching<'_> {
         let target = forwarded_to(self.request.networks);
         let plans = self.plan()?;
         self.state.interfaces = plans.iter().map(|(_, plan)| plan.host_interface.clone()).collect();
-        self.state.entries = plans.iter().flat_map(|(_, plan)| plan.entries()).collect();
         let plan = plans.iter().find(|(name, _)| target.is_some_and(|target| target.name == *name));
         let mut addresses = plan.map(|(_, plan)| plan.all()).unwrap_or_default();
-        self.state.entries.extend(ports::entries(self.request.forwards, &addresses));
+        self.state.entries = ports::entries(self.request.forwards, &addresses);
         self.note()?;
         failpoint!("net-noted");
         self.make(&plans)?;
@@ -145,7 +144,7 @@ impl Attaching<'_> {
         let mtu = native::mtu(&mut self.host, native)?;
         let addresses = native::choose(data, &network.name, native, uuid, args, &mut self.host)?;
         let plan = Plan {
-            host_interface: native::host_interface(uuid, number),
+            host_interface: native::host_interface(uuid, native, number),
             interface: format!("eth{number}"),
             mtu,
             addresses,
@@ -289,10 +288,13 @@ impl Attaching<'_> {
     }
 
     fn filter(&mut self) -> Result<()> {
-        if self.state.entries.is_empty() {
+        if self.state.entries.is_empty() && self.state.interfaces.is_empty() {
             return Ok(());
         }
         let mut socket = Socket::open(Family::Netfilter)?;
+        if self.state.entries.is_empty() {
+            return nft::ensure(&mut socket);
+        }
         let taken = |error: &Error| error.errno() == Some(Errno::EXIST);
         let mut add = || nft::add(&mut socket, &self.state.entries, self.place.uuid);
         let added = match add() {

@@ -75,14 +75,9 @@ fn unknown(data: &Path, collected: &mut Collected) -> Result<()> {
     for (entry, pod) in listed {
         // A pod of another data directory has its interface, or packets to it have a way other than out; one of ours has its
         // directory.
-        let name = crate::native::host_interface(&pod, 0);
-        let name = name.trim_end_matches('0');
         let lives = lookup::by_uuid(data, &pod).is_some()
-            || interfaces.iter().any(|interface| interface.starts_with(name))
-            || match entry.address() {
-                Some(address) => link::way_to(&mut route, address)?.is_some_and(|way| way.prefix > 0),
-                None => false,
-            };
+            || interfaces.iter().any(|interface| crate::native::is_of(interface, &pod))
+            || link::way_to(&mut route, entry.address())?.is_some_and(|way| way.prefix > 0);
         if !lives {
             stale.push(entry);
         }
@@ -124,12 +119,19 @@ pub fn reload(data: &Path) -> Result<usize> {
 pub fn check(data: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let interfaces = link::names(&mut Socket::open(Family::Route)?)?;
-    let listed = nft::listed(&mut Socket::open(Family::Netfilter)?)?;
+    let mut filter = Socket::open(Family::Netfilter)?;
+    let has_table = nft::is_there(&mut filter)?;
+    let listed = nft::listed(&mut filter)?;
     for pod in lookup::all(data, &[Place::Run])?.into_iter().filter(runs) {
         let Some(state) = State::of_pod(&pod.path())? else { continue };
         let uuid = pod.uuid();
         for name in state.interfaces.iter().filter(|name| !interfaces.contains(name)) {
             problems.push(format!("pod {uuid}: interface {name} is gone"));
+        }
+        if !state.interfaces.is_empty() && !has_table {
+            problems.push(format!(
+                "pod {uuid}: our rules are not in nftables any more (`rkt net reload` puts them back)"
+            ));
         }
         let missing = |entry: &&Entry| !listed.iter().any(|(other, _)| other == *entry);
         if let Some(entry) = state.entries.iter().find(missing) {

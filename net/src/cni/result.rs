@@ -65,6 +65,9 @@ impl Outcome {
     /// # Errors
     /// Where it is none.
     pub(crate) fn read(result: Value) -> Result<Outcome> {
+        if !result.is_object() {
+            return refused("the plugins' answer is none of CNI's");
+        }
         let answer: Answer = serde_json::from_value(result.clone())
             .map_err(|error| Error::Refused(format!("the plugins' answer is none of CNI's: {error}")))?;
         if answer.ips.len() > MOST || answer.interfaces.len() > MOST {

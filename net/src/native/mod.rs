@@ -12,7 +12,6 @@ use crate::{
     error::{Error, Result},
     link::{self, Address, Link, Route, Veth},
     netlink::{Batch, Socket},
-    nft::Entry,
 };
 
 /// What we take for the largest packet where nothing leads out.
@@ -35,11 +34,33 @@ pub(crate) struct Plan {
     pub(crate) native: Native,
 }
 
-/// The name of the interface on the host for a pod's network number `number`.
-pub(crate) fn host_interface(uuid: &str, number: usize) -> String {
-    let digits: String = uuid.chars().filter(|digit| *digit != '-').take(9).collect();
+/// What interfaces of pods begin with whose packets leave as if they came from this machine.
+pub(crate) const HIDDEN_PREFIX: &str = "rkt-m";
+/// What interfaces of pods begin with that get nowhere but to this machine and to each other.
+pub(crate) const CLOSED_PREFIX: &str = "rkt-c";
+/// What those of others begin with.
+const OPEN_PREFIX: &str = "rkt-o";
+
+/// The name of the interface on the host for a pod's network number `number`. The rules of the packet filter go by what it
+/// begins with.
+pub(crate) fn host_interface(uuid: &str, native: &Native, number: usize) -> String {
+    let prefix = match native {
+        Native { restricted: true, .. } => CLOSED_PREFIX,
+        Native { masquerade: true, .. } => HIDDEN_PREFIX,
+        Native { .. } => OPEN_PREFIX,
+    };
     let last = u32::try_from(number).ok().and_then(|number| char::from_digit(number, 36)).unwrap_or('z');
-    format!("{INTERFACE_PREFIX}{digits}-{last}")
+    format!("{prefix}{}-{last}", short(uuid))
+}
+
+/// Whether an interface on the host is one of this pod.
+pub(crate) fn is_of(interface: &str, uuid: &str) -> bool {
+    let rest = interface.strip_prefix(INTERFACE_PREFIX).and_then(|rest| rest.get(1..));
+    rest.is_some_and(|rest| rest.starts_with(short(uuid)))
+}
+
+fn short(uuid: &str) -> &str {
+    uuid.get(..8).unwrap_or(uuid)
 }
 
 /// The largest packet of a network: what its configuration says, else what this machine's way out takes.
@@ -59,18 +80,6 @@ impl Plan {
     pub(crate) fn all(&self) -> Vec<IpAddr> {
         let v6 = self.addresses.v6.map(IpAddr::V6);
         std::iter::once(IpAddr::V4(self.addresses.v4)).chain(v6).collect()
-    }
-
-    /// What the network has for this pod in the packet filter, besides ports.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        if self.native.masquerade {
-            entries.extend(self.all().into_iter().map(|address| Entry::Masquerade { address }));
-        }
-        if self.native.restricted {
-            entries.push(Entry::Closed { interface: self.host_interface.clone() });
-        }
-        entries
     }
 
     /// Makes the pair of interfaces.
@@ -149,7 +158,22 @@ mod tests {
     #[test]
     fn names_of_interfaces_fit() {
         let uuid = "0a1b2c3d-4e5f-4000-8000-00000000000f";
-        assert_eq!(host_interface(uuid, 0), "rkt-0a1b2c3d4-0");
-        assert!((0..36).all(|number| host_interface(uuid, number).len() <= 15));
+        let native = |masquerade, restricted| Native {
+            subnet4: "10.0.0.0/24".parse().unwrap(),
+            subnet6: None,
+            masquerade,
+            restricted,
+            mtu: None,
+        };
+        for (native, want) in [
+            (native(true, false), "rkt-m0a1b2c3d-0"),
+            (native(false, true), "rkt-c0a1b2c3d-0"),
+            (native(false, false), "rkt-o0a1b2c3d-0"),
+        ] {
+            let name = host_interface(uuid, &native, 0);
+            assert_eq!(name, want);
+            assert!(is_of(&name, uuid) && !is_of(&name, "0a1b2c3e-4e5f-4000-8000-00000000000f"));
+            assert!((0..36).all(|number| host_interface(uuid, &native, number).len() <= 15));
+        }
     }
 }

@@ -29,9 +29,11 @@ pub(crate) fn available(socket: &mut Socket) -> Result<()> {
 pub(crate) fn add(socket: &mut Socket, entries: &[Entry], comment: &str) -> Result<()> {
     let owned: Vec<(&Entry, &str)> = entries.iter().map(|entry| (entry, comment)).collect();
     loop {
-        match socket.execute(&transaction(|batch| push_all(batch, &owned))) {
-            Err(error) if error.errno() == Some(Errno::NOENT) => {}
-            other => return other,
+        if !owned.is_empty() || is_there(socket)? {
+            match socket.execute(&transaction(|batch| push_all(batch, &owned))) {
+                Err(error) if error.errno() == Some(Errno::NOENT) => {}
+                other => return other,
+            }
         }
         let made = socket.execute(&transaction(|batch| {
             table::make(batch);
@@ -84,8 +86,8 @@ pub(crate) fn remove(socket: &mut Socket, entries: &[Entry]) -> Result<()> {
 pub(crate) fn listed(socket: &mut Socket) -> Result<Vec<(Entry, String)>> {
     let mut found = Vec::new();
     let per_ip = Ip::ALL.map(table::names);
-    let sets = per_ip.iter().flat_map(|names| [names.masquerade, names.targets, names.ports, names.ports_at]);
-    for set in sets.chain([table::CLOSED]) {
+    let sets = per_ip.iter().flat_map(|names| [names.targets, names.ports, names.ports_at]);
+    for set in sets {
         let mut request = nftables::Request::new().op_getsetelem_dump(&header());
         request.encode().push_table_bytes(TABLE).push_set_bytes(set.as_bytes());
         let asked = socket.ask(&request, |(_, attributes)| {
@@ -114,7 +116,13 @@ pub(crate) fn listed(socket: &mut Socket) -> Result<Vec<(Entry, String)>> {
     Ok(found)
 }
 
-fn is_there(socket: &mut Socket) -> Result<bool> {
+/// Makes the table where it is missing.
+pub(crate) fn ensure(socket: &mut Socket) -> Result<()> {
+    if is_there(socket)? { Ok(()) } else { add(socket, &[], "") }
+}
+
+/// Whether there is the table.
+pub(crate) fn is_there(socket: &mut Socket) -> Result<bool> {
     let mut request = nftables::Request::new().op_gettable_do(&header());
     request.encode().push_name_bytes(TABLE);
     match socket.ask(&request, |_| {}) {

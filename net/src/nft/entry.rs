@@ -4,26 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    rule::Ip,
-    table::{CLOSED, names},
-};
+use super::{rule::Ip, table::names};
 use crate::ports::Protocol;
 
 /// One element of one set or map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub(crate) enum Entry {
-    /// Packets from this address leave as if they came from this machine.
-    Masquerade {
-        /// The pod's address.
-        address: IpAddr,
-    },
-    /// The pod with this interface gets nowhere but to other pods of its network.
-    Closed {
-        /// The interface on the host.
-        interface: String,
-    },
     /// Ports are forwarded to this address.
     Target {
         /// The pod's address.
@@ -57,13 +44,7 @@ pub(super) struct Element {
 impl Entry {
     pub(super) fn element(&self) -> Element {
         match self {
-            Entry::Masquerade { address } => one(names(kind(*address)).masquerade, octets(*address)),
             Entry::Target { address } => one(names(kind(*address)).targets, octets(*address)),
-            Entry::Closed { interface } => {
-                let mut key = interface.clone().into_bytes();
-                key.resize(16, 0);
-                one(CLOSED, key)
-            }
             Entry::Port { protocol, host_ip, host_port, address, port } => {
                 let names = names(kind(*address));
                 let mut key = host_ip.map(octets).unwrap_or_default();
@@ -77,21 +58,17 @@ impl Entry {
         }
     }
 
-    /// The pod's address that it is about, where it is about one.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
+    /// The pod's address.
+    pub(crate) fn address(&self) -> IpAddr {
         match self {
-            Entry::Masquerade { address } | Entry::Target { address } | Entry::Port { address, .. } => {
-                Some(*address)
-            }
-            Entry::Closed { .. } => None,
+            Entry::Target { address } | Entry::Port { address, .. } => *address,
         }
     }
 
     /// What it is, for people.
     pub(crate) fn shown(&self) -> String {
         match self {
-            Entry::Masquerade { address } | Entry::Target { address } => address.to_string(),
-            Entry::Closed { interface } => interface.clone(),
+            Entry::Target { address } => address.to_string(),
             Entry::Port { protocol, host_ip, host_port, .. } => match host_ip {
                 Some(ip) => format!("{} of {ip}", protocol.port(*host_port)),
                 None => protocol.port(*host_port),
@@ -101,18 +78,11 @@ impl Entry {
 
     /// Reads what the kernel has.
     pub(super) fn read(set: &str, key: &[u8], data: Option<&[u8]>) -> Option<Entry> {
-        if set == CLOSED {
-            let name: Vec<u8> = key.iter().copied().take_while(|byte| *byte != 0).collect();
-            return Some(Entry::Closed { interface: String::from_utf8(name).ok()? });
-        }
         let ip = Ip::ALL.into_iter().find(|ip| {
             let names = names(*ip);
-            [names.masquerade, names.targets, names.ports, names.ports_at].contains(&set)
+            [names.targets, names.ports, names.ports_at].contains(&set)
         })?;
         let names = names(ip);
-        if set == names.masquerade {
-            return Some(Entry::Masquerade { address: address(key)? });
-        }
         if set == names.targets {
             return Some(Entry::Target { address: address(key)? });
         }
@@ -177,11 +147,8 @@ mod tests {
             port: 53,
         };
         for entry in [
-            Entry::Masquerade { address: v4 },
-            Entry::Masquerade { address: v6 },
             Entry::Target { address: v4 },
             Entry::Target { address: v6 },
-            Entry::Closed { interface: "rkt-0123456789a".to_owned() },
             port(None, v4),
             port(None, v6),
             port(Some("127.0.0.1".parse().unwrap()), v4),
@@ -190,10 +157,7 @@ mod tests {
             let element = entry.element();
             let read = Entry::read(element.set, &element.key, element.data.as_deref());
             assert_eq!(read.as_ref(), Some(&entry));
-            assert_eq!(
-                Entry::read(element.set, &element.key[..1], Some(&[])).is_some(),
-                element.set == CLOSED
-            );
+            assert_eq!(Entry::read(element.set, &element.key[..1], Some(&[])), None);
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Our table of the kernel's packet filter, `inet rkt`.
 //!
-//! Its rules are the same for all pods and are made once. What is different from pod to pod are elements of sets and
-//! maps: one transaction adds those of a pod, another one takes them away. Each has a comment that says whose it is.
+//! Its rules are the same for all pods and are made once: what a pod may do is in the name of its interface. What is
+//! different from pod to pod are its ports, elements of sets and maps: one transaction adds those of a pod, another one takes
+//! them away. Each has a comment that says whose it is. A pod without ports needs none, and its end does not wait for the
+//! kernel's, which lets nobody close a socket before all processors have let go of what was removed.
 
 mod elements;
 mod entry;
 mod rule;
 mod table;
 
-pub(crate) use elements::{add, available, listed, rebuild, remove};
+pub(crate) use elements::{add, available, ensure, is_there, listed, rebuild, remove};
 pub(crate) use entry::Entry;
 
 use netlink_bindings::nftables::Nfgenmsg;

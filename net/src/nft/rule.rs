@@ -29,8 +29,6 @@ const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_LOOKUP_SET: u16 = 1;
 const NFTA_LOOKUP_SREG: u16 = 2;
 const NFTA_LOOKUP_DREG: u16 = 3;
-const NFTA_LOOKUP_FLAGS: u16 = 5;
-const NFT_LOOKUP_F_INV: u32 = 1;
 
 /// The two kinds of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,11 +130,6 @@ impl Rule {
     /// Goes on only where what is loaded is in a set.
     pub(super) fn in_set(self, set: &str) -> Rule {
         self.lookup(set, &[])
-    }
-
-    /// Goes on only where what is loaded is not in a set.
-    pub(super) fn not_in_set(self, set: &str) -> Rule {
-        self.lookup(set, &[(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV)])
     }
 
     /// Replaces what is loaded by what a map has for it; goes on only where it has something.

@@ -6,22 +6,19 @@ use super::{
     TABLE, header,
     rule::{FIRST, Ip, Rule},
 };
-use crate::{INTERFACE_PREFIX, netlink::Batch};
+use crate::{INTERFACE_PREFIX, native, netlink::Batch};
 
 // Types of keys, by nft's numbers: with them `nft list table inet rkt` shows what it means.
 const IPV4: u32 = 7;
 const IPV6: u32 = 8;
 const PROTOCOL: u32 = 12;
 const PORT: u32 = 13;
-const INTERFACE: u32 = 41;
 /// nft joins types by putting one behind the other.
 const TYPE_BITS: u32 = 6;
 
 /// The sets and maps of one kind of address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Names {
-    /// Addresses of pods whose packets leave as if they came from this machine.
-    pub(super) masquerade: &'static str,
     /// Addresses of pods that ports are forwarded to.
     pub(super) targets: &'static str,
     /// Ports of all addresses of this machine.
@@ -32,17 +29,10 @@ pub(super) struct Names {
 
 pub(super) const fn names(ip: Ip) -> Names {
     match ip {
-        Ip::V4 => {
-            Names { masquerade: "masquerade4", targets: "targets4", ports: "ports4", ports_at: "ports-at4" }
-        }
-        Ip::V6 => {
-            Names { masquerade: "masquerade6", targets: "targets6", ports: "ports6", ports_at: "ports-at6" }
-        }
+        Ip::V4 => Names { targets: "targets4", ports: "ports4", ports_at: "ports-at4" },
+        Ip::V6 => Names { targets: "targets6", ports: "ports6", ports_at: "ports-at6" },
     }
 }
-
-/// Interfaces of pods that get nowhere but to other pods of their network.
-pub(super) const CLOSED: &str = "closed";
 
 /// What the first request of [`make`] does.
 pub(super) const MAKE: &str = "make nftables table";
@@ -90,7 +80,6 @@ fn chain(batch: &mut Batch, name: &str, kind: &str, hook: Option<(u32, i32)>) {
 }
 
 fn sets(batch: &mut Batch) {
-    set(batch, 0, CLOSED, (INTERFACE, 16), None);
     for (number, ip) in (0..).zip(Ip::ALL) {
         let names = names(ip);
         let address = if ip == Ip::V4 { IPV4 } else { IPV6 };
@@ -98,11 +87,10 @@ fn sets(batch: &mut Batch) {
         let port = (PROTOCOL << TYPE_BITS | PORT, 8);
         let port_at = ((address << TYPE_BITS | PROTOCOL) << TYPE_BITS | PORT, length + 8);
         let target = (address << TYPE_BITS | PORT, length + 4);
-        let first = 1 + number * 4;
-        set(batch, first, names.masquerade, (address, length), None);
-        set(batch, first + 1, names.targets, (address, length), None);
-        set(batch, first + 2, names.ports, port, Some(target));
-        set(batch, first + 3, names.ports_at, port_at, Some(target));
+        let first = 1 + number * 3;
+        set(batch, first, names.targets, (address, length), None);
+        set(batch, first + 1, names.ports, port, Some(target));
+        set(batch, first + 2, names.ports_at, port_at, Some(target));
     }
 }
 
@@ -136,16 +124,19 @@ fn guard(batch: &mut Batch) {
 }
 
 fn from_pods() -> Rule {
-    Rule::default().meta(MetaKeys::Iifname, FIRST).is(INTERFACE_PREFIX.as_bytes())
+    from(INTERFACE_PREFIX)
+}
+
+/// Packets that came in by an interface whose name begins like this.
+fn from(prefix: &str) -> Rule {
+    Rule::default().meta(MetaKeys::Iifname, FIRST).is(prefix.as_bytes())
 }
 
 /// Restricted networks: what is not an answer does not leave them.
 fn forward(batch: &mut Batch) {
-    Rule::default()
-        .meta(MetaKeys::Iifname, FIRST)
-        .in_set(CLOSED)
+    from(native::CLOSED_PREFIX)
         .meta(MetaKeys::Oifname, FIRST)
-        .not_in_set(CLOSED)
+        .differs(native::CLOSED_PREFIX.as_bytes())
         .only_new()
         .drop()
         .add(batch, "forward");
@@ -200,18 +191,15 @@ fn postrouting(batch: &mut Batch) {
             .in_set(names.targets)
             .masquerade()
             .add(batch, "postrouting");
-        Rule::default()
-            .meta(MetaKeys::Oifname, FIRST)
-            .differs(INTERFACE_PREFIX.as_bytes())
-            .only(ip)
-            .source(ip)
-            .in_set(names.masquerade)
-            .masquerade()
-            .add(batch, "postrouting");
     }
+    from(native::HIDDEN_PREFIX)
+        .meta(MetaKeys::Oifname, FIRST)
+        .differs(INTERFACE_PREFIX.as_bytes())
+        .masquerade()
+        .add(batch, "postrouting");
     Rule::default()
         .meta(MetaKeys::Oifname, FIRST)
-        .in_set(CLOSED)
+        .is(native::CLOSED_PREFIX.as_bytes())
         .only_forwarded()
         .masquerade()
         .add(batch, "postrouting");
