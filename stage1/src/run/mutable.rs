@@ -18,7 +18,7 @@ use super::{Missing, hand_over, launch, spec, supervise, volumes};
 use crate::{
     init::Init,
     launcher::Launcher,
-    output::{self, Output, Stream},
+    output::{self, Output},
     pod::Pod,
     resources::{Limits, enforced},
 };
@@ -188,11 +188,7 @@ impl<'a> Mutable<'a> {
         let root = crate::mounts::root(&pod, name, init.user_namespace())?;
         let descriptors = super::descriptors(&pod, init, name, Some(root), &mounts)?;
         output.log_of(&pod, index, name)?;
-        let stdio = [
-            crate::init::open_null()?,
-            output.add(index, name, Stream::Out)?,
-            output.add(index, name, Stream::Err)?,
-        ];
+        let stdio = super::stdio::own(output, index, app)?;
         launcher.announce(app)?;
         let started = launch(&pod, app, index, launcher, (&mounts, &limits), &context)?;
         hand_over(&started, init, &descriptors, &stdio)?;
