@@ -1,7 +1,7 @@
 //! What stage0 and stage1 share: where a pod's files are ([`layout`]), in which state a pod is and who works on it
 //! ([`state`], [`lock`], [`directory`]), how pods are found ([`lookup`]), what users are told ([`message`]), how trees of
 //! files are copied and removed ([`files`]), what apps and pods are given besides their manifests ([`extras`], [`sysctl`]),
-//! which users of the host are a pod's ([`users`]), and how stage0 calls a stage1 ([`stage1`]).
+//! where their output goes ([`streams`]), which users of the host are a pod's ([`users`]), and how stage0 calls a stage1 ([`stage1`]).
 //!
 //! A pod is a directory. Its parent directory and its `flock` are its state, so there is nothing to repair after a
 //! crash: whoever died has lost the lock.
@@ -18,6 +18,7 @@ pub mod names;
 pub mod overlay;
 pub mod stage1;
 pub mod state;
+pub mod streams;
 pub mod sysctl;
 pub mod users;
 

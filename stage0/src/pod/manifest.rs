@@ -11,6 +11,7 @@ use appc::{
 use rkt_pod::{
     extras::{self, Extras},
     stage1::MUTABLE,
+    streams::Streams,
     sysctl,
 };
 use rkt_seccomp::Mode;
@@ -186,6 +187,11 @@ pub(crate) fn check_platform(image: &AppImage) -> Result<()> {
     Ok(())
 }
 
+/// Refuses streams that lead where this version cannot lead them.
+pub(crate) fn check_streams(annotations: &Annotations) -> Result<()> {
+    Streams::of(|name| annotations.get(name)).map(|_| ()).map_err(anyhow::Error::msg)
+}
+
 fn runtime_app(pod: &PodOptions, options: &AppOptions, image: &AppImage) -> Result<RuntimeApp> {
     let manifest = appc::schema::ImageManifest::from_slice(&image.manifest)?;
     check_platform(image)?;
@@ -207,6 +213,7 @@ fn runtime_app(pod: &PodOptions, options: &AppOptions, image: &AppImage) -> Resu
     for (key, value) in &options.annotations {
         annotations.set(key, value).context("--annotation")?;
     }
+    check_streams(&annotations)?;
     if !options.extras.is_empty() {
         annotations.set(extras::ANNOTATION, &serde_json::to_string(&options.extras)?)?;
     }

@@ -5,6 +5,7 @@ mod etc;
 mod mutable;
 pub(crate) mod rights;
 mod spec;
+mod stdio;
 mod supervise;
 pub(crate) mod volumes;
 
@@ -31,7 +32,7 @@ use crate::{
     launcher::{self, Connecting, Control, Launch, Launcher},
     mounts,
     network::Network,
-    output::{self, Output, Stream},
+    output::{self, Output},
     pod::{Pod, PodApp},
     resources::{Controller, Limits, enforced},
     stop_signal,
@@ -139,7 +140,7 @@ fn make<'a>(
         let mut handovers = Vec::new();
         let mut roots = roots.into_iter();
         for (index, app) in pod.apps.iter().enumerate() {
-            let stdio = stdio(args, &mut output, terminal.as_ref(), index, app.name())?;
+            let stdio = stdio::first(args, &mut output, terminal.as_ref(), index, app)?;
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, state);
@@ -275,29 +276,6 @@ fn descriptors(
     }
     all.insert(0, root);
     Ok(all)
-}
-
-/// The three standard streams of an app.
-fn stdio(
-    args: &RunArgs,
-    output: &mut Output,
-    terminal: Option<&Terminal>,
-    index: usize,
-    name: &str,
-) -> Result<[OwnedFd; 3]> {
-    if let Some(terminal) = terminal {
-        return terminal.app_side();
-    }
-    if args.interactive {
-        // No terminal, but somebody who speaks to the app through a pipe or file.
-        let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().context("duplicate a standard stream");
-        return Ok([
-            own(rustix::stdio::stdin())?,
-            own(rustix::stdio::stdout())?,
-            own(rustix::stdio::stderr())?,
-        ]);
-    }
-    Ok([init::open_null()?, output.add(index, name, Stream::Out)?, output.add(index, name, Stream::Err)?])
 }
 
 fn connect(wanted: Supervisor) -> Result<(Option<Connecting>, Option<String>)> {

@@ -19,7 +19,7 @@ use crate::{
     init::Init,
     launcher::Launcher,
     network::Known,
-    output::{self, Output, Stream},
+    output::{self, Output},
     pod::Pod,
     resources::{Limits, enforced},
 };
@@ -193,11 +193,7 @@ impl<'a> Mutable<'a> {
         let root = crate::mounts::root(&pod, name, init.user_namespace())?;
         let descriptors = super::descriptors(&pod, init, name, Some(root), &mounts)?;
         output.log_of(&pod, index, name)?;
-        let stdio = [
-            crate::init::open_null()?,
-            output.add(index, name, Stream::Out)?,
-            output.add(index, name, Stream::Err)?,
-        ];
+        let stdio = super::stdio::own(output, index, app)?;
         launcher.announce(app)?;
         let started = launch(&pod, app, index, launcher, (&mounts, &limits), &context)?;
         hand_over(&started, init, &descriptors, &stdio)?;

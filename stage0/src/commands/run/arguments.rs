@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Context, Result, bail};
 use appc::{isolator::Isolator, schema::Mount};
 use clap::ArgMatches;
-use rkt_pod::extras::VolumeOwners;
+use rkt_pod::{extras::VolumeOwners, streams};
 use serde_json::json;
 
 use super::extras::{self, MountOption, mount};
@@ -74,7 +74,7 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(crate) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 28] = [
+    const OPTIONS: [&str; 31] = [
         "name",
         "exec",
         "working_dir",
@@ -98,6 +98,9 @@ pub(crate) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "pids_limit",
         "block_bandwidth",
         "block_iops",
+        "stdin",
+        "stdout",
+        "stderr",
         "annotation",
         "user_annotation",
         "user_label",
@@ -180,6 +183,9 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
         "memory" | "cpu" | "cpu_shares" | "pids_limit" | "block_bandwidth" | "block_iops" => {
             app.isolators.push(isolator(id, value)?);
         }
+        "stdin" => stream(app, streams::STDIN, value)?,
+        "stdout" => stream(app, streams::STDOUT, value)?,
+        "stderr" => stream(app, streams::STDERR, value)?,
         "annotation" => app.annotations.push(pair(value)?),
         "user_annotation" => app.user_annotations.push(pair(value)?),
         "user_label" => app.user_labels.push(pair(value)?),
@@ -190,6 +196,13 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// The pod's manifest says it, so that whoever runs the pod later knows.
+fn stream(app: &mut AppOptions, annotation: &str, word: &str) -> Result<()> {
+    streams::check(annotation, word).map_err(|reason| anyhow::anyhow!("{word:?} {reason}"))?;
+    app.annotations.push((annotation.to_owned(), word.to_owned()));
     Ok(())
 }
 
@@ -354,6 +367,10 @@ mod tests {
             &["a.aci", "--environment=A"],
             &["a.aci", "--readonly-rootfs=maybe"],
             &["a.aci", "--supplementary-gids=1,x"],
+            &["a.aci", "--stdin=log"],
+            &["a.aci", "--stdout=stream"],
+            &["a.aci", "--stderr="],
+            &["--stdout=null", "a.aci"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }

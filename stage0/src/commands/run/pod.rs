@@ -158,6 +158,15 @@ pub(crate) struct AppArgs {
     /// Operations a second that may read from, and write to, each block device
     #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
     block_iops: Vec<String>,
+    /// Where standard input comes from: null
+    #[arg(long, value_name = "MODE")]
+    stdin: Vec<String>,
+    /// Where standard output goes: log, or null for nowhere; not with --interactive, which gives the app the terminal
+    #[arg(long, value_name = "MODE")]
+    stdout: Vec<String>,
+    /// Where standard error goes: as --stdout
+    #[arg(long, value_name = "MODE")]
+    stderr: Vec<String>,
     /// Annotation of the app in the form key=value
     #[arg(long, value_name = "KEY=VALUE")]
     annotation: Vec<String>,
@@ -431,6 +440,7 @@ fn from_manifest(store: &Store, path: &Path) -> Result<(PodManifest, Vec<AppImag
         let record = store.by_id(id.as_str()).with_context(|| format!("app {name:?}: image {id}"))?;
         let image = AppImage::new(store, record)?;
         manifest::check_platform(&image).with_context(|| format!("app {name:?}"))?;
+        manifest::check_streams(&app.annotations).with_context(|| format!("app {name:?}"))?;
         let isolators = app.app.as_ref().map_or(&[][..], |app| &app.isolators);
         manifest::check_isolators(&format!("app {name:?}"), isolators)?;
         if app.app.is_none() && store.manifest(&image.record)?.app.is_none() {
