@@ -15,6 +15,7 @@ pub mod lock;
 pub mod lookup;
 pub mod message;
 pub mod names;
+pub mod overlay;
 pub mod stage1;
 pub mod state;
 pub mod sysctl;

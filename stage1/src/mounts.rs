@@ -85,7 +85,7 @@ fn overlay(pod: &Pod, app: &str, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     }
     let upper = open_beneath(&pod.directory, upper)?;
     let work = open_beneath(&pod.directory, work)?;
-    overlay::mount(&lower, &upper, &work)
+    Ok(rkt_pod::overlay::mount(&lower, Some((&upper, &work)))?)
 }
 
 /// A detached copy of the mount at `place`, with what is mounted below it where `recursive`.

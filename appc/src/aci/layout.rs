@@ -97,70 +97,79 @@ impl Layout {
         &self,
         add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut links = HashMap::new();
-        let root = stat(&self.directory, c"rootfs").map_err(|errno| wrong(&self.path, errno))?;
         let open = rustix::fs::openat(&self.directory, c"rootfs", DIRECTORY, Mode::empty());
-        let open = open.map_err(|errno| wrong(&self.path, errno))?;
-        let mut entry = entry(Path::new("rootfs"), &root, EntryKind::Directory);
-        entry.xattrs = attributes(&open).map_err(|errno| wrong(Path::new("rootfs"), errno))?;
-        add(entry, &mut io::empty())?;
-        self.walk_directory(&open, Path::new("rootfs"), &mut links, add)
+        walk_root(&open.map_err(|errno| wrong(&self.path, errno))?, add)
     }
 
     /// When the manifest was changed: builds of the same layout give the same image.
     pub fn manifest_time(&self) -> i64 {
         self.manifest_stat.st_mtime
     }
+}
 
-    fn walk_directory<E: From<LayoutError>>(
-        &self,
-        directory: &OwnedFd,
-        path: &Path,
-        links: &mut HashMap<(u64, u64), PathBuf>,
-        add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut names: Vec<OsString> = Vec::new();
-        for item in Dir::read_from(directory).map_err(|errno| wrong(path, errno))? {
-            let item = item.map_err(|errno| wrong(path, errno))?;
-            names.push(OsStr::from_bytes(item.file_name().to_bytes()).to_owned());
-        }
-        names.sort();
-        for name in names.iter().filter(|name| *name != "." && *name != "..") {
-            let below = path.join(name);
-            let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|errno| wrong(&below, errno))?;
-            let Some(kind) =
-                kind(directory, name, &stat, &below, links).map_err(|errno| wrong(&below, errno))?
-            else {
-                continue;
-            };
-            let mut entry = entry(&below, &stat, kind.clone());
-            match kind {
-                EntryKind::Regular => {
-                    // It may have been swapped for a pipe, which would block.
-                    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-                    let file = rustix::fs::openat(directory, name, flags, Mode::empty())
-                        .map_err(|errno| wrong(&below, errno))?;
-                    let opened = rustix::fs::fstat(&file).map_err(|errno| wrong(&below, errno))?;
-                    if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
-                        let text = format!("{}: was replaced while it was read", below.display());
-                        return Err(LayoutError(text).into());
-                    }
-                    entry.xattrs = attributes(&file).map_err(|errno| wrong(&below, errno))?;
-                    add(entry, &mut File::from(file))?;
-                }
-                EntryKind::Directory => {
-                    let open = rustix::fs::openat(directory, name, DIRECTORY, Mode::empty())
-                        .map_err(|errno| wrong(&below, errno))?;
-                    entry.xattrs = attributes(&open).map_err(|errno| wrong(&below, errno))?;
-                    add(entry, &mut io::empty())?;
-                    self.walk_directory(&open, &below, links, add)?;
-                }
-                _ => add(entry, &mut io::empty())?,
-            }
-        }
-        Ok(())
+/// Calls `add` with every entry of a root file system, as [`Layout::walk`] does with those of a layout. `root` is open for
+/// reading.
+///
+/// # Errors
+/// What `add` says, or where something cannot be read.
+pub fn walk_root<E: From<LayoutError>>(
+    root: &OwnedFd,
+    add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
+) -> Result<(), E> {
+    let path = Path::new("rootfs");
+    let stat = rustix::fs::fstat(root).map_err(|errno| wrong(path, errno))?;
+    let mut entry = entry(path, &stat, EntryKind::Directory);
+    entry.xattrs = attributes(root).map_err(|errno| wrong(path, errno))?;
+    add(entry, &mut io::empty())?;
+    walk_directory(root, path, &mut HashMap::new(), add)
+}
+
+fn walk_directory<E: From<LayoutError>>(
+    directory: &OwnedFd,
+    path: &Path,
+    links: &mut HashMap<(u64, u64), PathBuf>,
+    add: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut names: Vec<OsString> = Vec::new();
+    for item in Dir::read_from(directory).map_err(|errno| wrong(path, errno))? {
+        let item = item.map_err(|errno| wrong(path, errno))?;
+        names.push(OsStr::from_bytes(item.file_name().to_bytes()).to_owned());
     }
+    names.sort();
+    for name in names.iter().filter(|name| *name != "." && *name != "..") {
+        let below = path.join(name);
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| wrong(&below, errno))?;
+        let Some(kind) = kind(directory, name, &stat, &below, links).map_err(|errno| wrong(&below, errno))?
+        else {
+            continue;
+        };
+        let mut entry = entry(&below, &stat, kind.clone());
+        match kind {
+            EntryKind::Regular => {
+                // It may have been swapped for a pipe, which would block.
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+                let file = rustix::fs::openat(directory, name, flags, Mode::empty())
+                    .map_err(|errno| wrong(&below, errno))?;
+                let opened = rustix::fs::fstat(&file).map_err(|errno| wrong(&below, errno))?;
+                if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
+                    let text = format!("{}: was replaced while it was read", below.display());
+                    return Err(LayoutError(text).into());
+                }
+                entry.xattrs = attributes(&file).map_err(|errno| wrong(&below, errno))?;
+                add(entry, &mut File::from(file))?;
+            }
+            EntryKind::Directory => {
+                let open = rustix::fs::openat(directory, name, DIRECTORY, Mode::empty())
+                    .map_err(|errno| wrong(&below, errno))?;
+                entry.xattrs = attributes(&open).map_err(|errno| wrong(&below, errno))?;
+                add(entry, &mut io::empty())?;
+                walk_directory(&open, &below, links, add)?;
+            }
+            _ => add(entry, &mut io::empty())?,
+        }
+    }
+    Ok(())
 }
 
 fn wrong(path: &Path, errno: Errno) -> LayoutError {

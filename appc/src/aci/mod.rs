@@ -16,7 +16,7 @@ mod write;
 pub use compression::{Compression, FileKind, HEAD, decompress_tar, sniff};
 pub use entry::{Entry, EntryKind};
 pub use layer::{Change, Layer, read_layer};
-pub use layout::{Layout, LayoutError};
+pub use layout::{Layout, LayoutError, walk_root};
 pub use manifest::read_manifest;
 pub use read::{Archive, Limits, ReadError, read};
 pub use write::{ArchiveWriter, WriteError};

@@ -40,7 +40,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     let (uuid, mut command) = args.split()?;
     let pod = lookup::by_prefix(&global.dir, &uuid)?;
     let pid = wait_for_init(&pod)?;
-    let app = args.app_of(&pod)?;
+    let mut problems = Vec::new();
+    let app = Description::new(pod.clone(), &mut problems)?.choose_app(args.app.as_deref(), problems)?;
     if command.is_empty() {
         note("enter", &format!("no command given, taking {DEFAULT_COMMAND}"));
         command.push(DEFAULT_COMMAND.into());
@@ -61,23 +62,6 @@ impl Args {
         };
         let command = words.enumerate().filter(|(index, word)| *index > 0 || *word != "--");
         Ok((uuid, command.map(|(_, word)| word.clone()).collect()))
-    }
-
-    /// The app that is meant: the one that was named, or the only one.
-    fn app_of(&self, pod: &PodDir) -> Result<String> {
-        let mut problems = Vec::new();
-        let description = Description::new(pod.clone(), &mut problems)?;
-        if let Some(problem) = problems.into_iter().next() {
-            bail!(problem);
-        }
-        let apps = description.apps();
-        let list = apps.join(", ");
-        match (&self.app, apps.as_slice()) {
-            (Some(app), _) if apps.contains(&app.as_str()) => Ok(app.clone()),
-            (Some(app), _) => bail!("pod {} has no app {app:?} (it has: {list})", pod.uuid()),
-            (None, [app]) => Ok((*app).to_owned()),
-            (None, _) => bail!("pod {} has several apps: choose one of them with --app: {list}", pod.uuid()),
-        }
     }
 }
 

@@ -4,6 +4,7 @@ mod app;
 mod cat_manifest;
 mod completion;
 mod enter;
+mod export;
 mod fetch;
 mod gc;
 mod global;
@@ -74,6 +75,8 @@ enum Commands {
     List(list::Args),
     /// Check the status of a rkt pod
     Status(status::Args),
+    /// Write an app of an exited pod into a file, as an image
+    Export(export::Args),
     /// Wait until pods have exited
     Wait(wait::Args),
     /// Show the processes of a running pod
@@ -117,6 +120,7 @@ impl Commands {
             Commands::App(command) => command.name(),
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
+            Commands::Export(_) => "export",
             Commands::Wait(_) => "wait",
             Commands::Ps(_) => "ps",
             Commands::Stats(_) => "stats",
@@ -244,6 +248,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::App(command) => app::run(global, command, own),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
+        Commands::Export(args) => export::run(global, &args),
         Commands::Wait(args) => wait::run(global, &args),
         Commands::Ps(args) => ps::run(global, &args),
         Commands::Stats(args) => stats::run(global, &args),

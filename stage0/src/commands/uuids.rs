@@ -34,6 +34,16 @@ pub(crate) struct Uuids {
 }
 
 impl Uuids {
+    /// One, by its UUID.
+    pub(crate) fn of(uuid: &str) -> Uuids {
+        Uuids { uuid_file: None, uuids: vec![uuid.to_owned()] }
+    }
+
+    /// One, whose UUID is in a file.
+    pub(crate) fn of_file(file: PathBuf) -> Uuids {
+        Uuids { uuid_file: Some(file), uuids: Vec::new() }
+    }
+
     /// The UUIDs as they were given.
     pub(crate) fn given(&self) -> Result<Vec<String>> {
         match (&self.uuid_file, self.uuids.as_slice()) {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use anyhow::bail;
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
 use rkt_pod::{
     Error, Place, PodDir, State, View, layout, names,
@@ -66,6 +67,21 @@ impl Description {
     /// Names of the apps.
     pub(crate) fn apps(&self) -> Vec<&str> {
         self.manifest.iter().flat_map(|manifest| &manifest.apps).map(|app| app.name.as_str()).collect()
+    }
+
+    /// The app that is meant: the one that was named, or the only one. The first of `problems` is why there may be none.
+    pub(crate) fn choose_app(&self, wanted: Option<&str>, problems: Vec<String>) -> anyhow::Result<String> {
+        if let Some(problem) = problems.into_iter().next() {
+            bail!(problem);
+        }
+        let (apps, uuid) = (self.apps(), self.pod.uuid());
+        let list = apps.join(", ");
+        match (wanted, apps.as_slice()) {
+            (Some(app), _) if apps.contains(&app) => Ok(app.to_owned()),
+            (Some(app), _) => bail!("pod {uuid} has no app {app:?} (it has: {list})"),
+            (None, [app]) => Ok((*app).to_owned()),
+            (None, _) => bail!("pod {uuid} has several apps: choose one of them with --app: {list}"),
+        }
     }
 
     /// When the pod was marked as garbage, in nanoseconds since the epoch.

@@ -218,13 +218,18 @@ enum WriteFailure {
 
 /// A directory beside a place, in which what goes there is made. It vanishes with its owner; what an owner that was killed
 /// has left, the next one at the same place removes.
-struct Beside<'a> {
+pub(crate) struct Beside<'a> {
     place: Place<'a>,
     path: PathBuf,
     _lock: Lock,
 }
 
 impl<'a> Beside<'a> {
+    /// One beside `path`.
+    pub(crate) fn at(path: &'a Path, overwrite: bool) -> Result<Beside<'a>> {
+        Beside::new(Place { path, overwrite })
+    }
+
     fn new(place: Place<'a>) -> Result<Beside<'a>> {
         let shown = place.path.display();
         let refused = |why: &str| Err(StoreError::Lookup(format!("{shown}: {why}")));
@@ -263,7 +268,8 @@ impl<'a> Beside<'a> {
         }
     }
 
-    fn path(&self) -> &Path {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -280,7 +286,7 @@ impl<'a> Beside<'a> {
     }
 
     /// Moves what was made to its place. What was there stays until then.
-    fn place(&self, from: &Path) -> Result<()> {
+    pub(crate) fn place(&self, from: &Path) -> Result<()> {
         let to = self.place.path;
         let moved = match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) if self.place.overwrite => {

@@ -52,7 +52,7 @@ use appc::{
 
 pub(crate) use check::Checked;
 pub(crate) use collect::Collected;
-pub(crate) use give::{Given, Place as GivePlace};
+pub(crate) use give::{Beside, Given, Place as GivePlace};
 pub(crate) use layers::Layered;
 pub(crate) use mount_points::make as make_mount_points;
 pub(crate) use origin::{Origin, Remote};
