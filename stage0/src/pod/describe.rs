@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
 use rkt_pod::{
-    Error, Place, PodDir, State, View, layout, names,
+    Place, PodDir, State, View, layout, names,
     stage1::{MUTABLE, RuntimeState},
     users::Range,
 };
@@ -40,9 +40,11 @@ impl Description {
                 .map_err(|error| problems.push(format!("pod {}: manifest: {error}", pod.uuid())))
                 .ok(),
             Err(_) if matches!(state, State::Preparing | State::AbortedPrepare | State::Embryo) => None,
-            Err(_) if !pod.path().exists() => return Err(Error::Gone(pod.uuid().to_owned())),
             Err(error) => {
-                problems.push(format!("pod {}: manifest: {}", pod.uuid(), error.kind()));
+                // Where somebody removes the pod, or has moved it, that is why.
+                if !matches!(View::of(&pod)?.state(), State::Deleting | State::ExitedDeleting) {
+                    problems.push(format!("pod {}: manifest: {}", pod.uuid(), error.kind()));
+                }
                 None
             }
         };
