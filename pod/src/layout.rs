@@ -30,6 +30,10 @@ pub const USERS_LOCK: &str = "privateUsers";
 /// In [`LOCKS`]: held while a pod gets its name.
 pub const NAMES_LOCK: &str = "podNames";
 
+/// Below the data directory: `names/NAME/UUID`, an empty file for each pod that was given the name. It says where to look;
+/// what counts is the name in the pod's directory. Ours.
+pub const NAMES: &str = "names";
+
 /// The pod manifest (JSON).
 pub const MANIFEST: &str = "pod";
 /// Empty; its mtime is when the pod was created.

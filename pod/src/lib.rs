@@ -1,5 +1,5 @@
 //! What stage0 and stage1 share: where a pod's files are ([`layout`]), in which state a pod is and who works on it
-//! ([`state`], [`lock`], [`directory`]), how pods are found ([`lookup`]), what users are told ([`message`]), how trees of
+//! ([`state`], [`lock`], [`directory`], [`view`]), how pods are found ([`lookup`]), what users are told ([`message`]), how trees of
 //! files are copied and removed ([`files`]), what apps and pods are given besides their manifests ([`extras`], [`sysctl`]),
 //! where their output goes ([`streams`]), which users of the host are a pod's ([`users`]), and how stage0 calls a stage1 ([`stage1`]).
 //!
@@ -21,8 +21,10 @@ pub mod state;
 pub mod streams;
 pub mod sysctl;
 pub mod users;
+pub mod view;
 
 pub use directory::PodDir;
 pub use error::{Error, Result};
 pub use lock::Lock;
 pub use state::{Place, State};
+pub use view::View;

@@ -15,6 +15,10 @@ use crate::{
 /// # Errors
 /// Where a place exists and cannot be read.
 pub fn all(data: &Path, places: &[Place]) -> Result<Vec<PodDir>> {
+    beginning(data, places, "")
+}
+
+fn beginning(data: &Path, places: &[Place], prefix: &str) -> Result<Vec<PodDir>> {
     let mut pods: Vec<PodDir> = Vec::new();
     for &place in places {
         let directory = data.join(layout::PODS).join(place.directory());
@@ -25,9 +29,10 @@ pub fn all(data: &Path, places: &[Place]) -> Result<Vec<PodDir>> {
         };
         for entry in entries {
             let entry = entry.map_err(std_error("list", &directory))?;
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if let (true, Some(name)) = (is_directory, entry.file_name().to_str())
+            if let Some(name) = entry.file_name().to_str()
+                && name.starts_with(prefix)
                 && is_uuid(name)
+                && entry.file_type().is_ok_and(|kind| kind.is_dir())
             {
                 pods.push(PodDir::new(data, place, name));
             }
@@ -53,11 +58,10 @@ pub fn by_prefix(data: &Path, prefix: &str) -> Result<PodDir> {
     {
         return Ok(pod);
     }
-    let (mut matching, others): (Vec<PodDir>, Vec<PodDir>) =
-        all(data, &Place::VISIBLE)?.into_iter().partition(|pod| pod.uuid().starts_with(&wanted));
+    let mut matching = beginning(data, &Place::VISIBLE, &wanted)?;
     if names::check(prefix).is_ok() {
-        let mut named: Vec<PodDir> =
-            others.into_iter().filter(|pod| names::of(pod).as_deref() == Some(prefix)).collect();
+        let mut named = names::holders(data, prefix)?;
+        named.retain(|pod| Place::VISIBLE.contains(&pod.place()) && !pod.uuid().starts_with(&wanted));
         // A name that is given again means the pod that has it now.
         if let Some(living) = named.iter().position(names::lives) {
             named = vec![named.swap_remove(living)];

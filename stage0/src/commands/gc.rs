@@ -2,17 +2,22 @@
 
 use std::{
     os::unix::fs::MetadataExt,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
-use rkt_pod::{Place, PodDir, lookup};
+use rkt_pod::{Place, PodDir, lookup, names};
 
 use super::{global::Global, need_root};
 use crate::{
     output::{self, note},
     pod::{duration, remove},
 };
+
+/// How many pods are removed at once.
+const SWEEPERS: usize = 4;
 
 /// Garbage collect rkt pods no longer in use.
 #[derive(Debug, clap::Args)]
@@ -46,18 +51,19 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
             report(pod.move_to(Place::Garbage).map_err(Into::into), global);
         }
     }
-    for pod in lookup::all(&global.dir, &[Place::ExitedGarbage])? {
-        if age(&pod).is_some_and(|age| age < args.grace_period) {
+    let mut marked = lookup::all(&global.dir, &[Place::ExitedGarbage])?;
+    marked.retain(|pod| {
+        let waits = age(pod).is_some_and(|age| age < args.grace_period);
+        if waits {
             let period = args.grace_period;
             let message = format!("pod {:?} not removed: still within grace period ({period:?})", pod.uuid());
             note("gc", &message);
-            continue;
         }
-        report(sweep(&pod, global), global);
-    }
-    for pod in lookup::all(&global.dir, &[Place::Garbage, Place::Embryo])? {
-        report(sweep(&pod, global), global);
-    }
+        !waits
+    });
+    marked.extend(lookup::all(&global.dir, &[Place::Garbage, Place::Embryo])?);
+    sweep_all(&marked, global);
+    report(names::sweep(&global.dir).map_err(Into::into), global);
     Ok(0)
 }
 
@@ -71,6 +77,25 @@ fn mark(global: &Global, from: Place, to: Place, what: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes many pods, several at once: each waits for its stage1 and for the disk.
+fn sweep_all(pods: &[PodDir], global: &Global) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(pod) = pods.get(next.fetch_add(1, Ordering::Relaxed)) {
+            report(sweep(pod, global), global);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..SWEEPERS.min(pods.len()) {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                // This one does all, then.
+                break;
+            }
+        }
+        work();
+    });
 }
 
 fn sweep(pod: &PodDir, global: &Global) -> Result<()> {

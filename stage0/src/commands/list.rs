@@ -1,9 +1,15 @@
 //! `rkt list`
 
-use std::time::SystemTime;
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    thread::{self, ScopedJoinHandle},
+    time::SystemTime,
+};
 
 use anyhow::Result;
-use rkt_pod::{Error, Place, lookup, names};
+use appc::types::ImageId;
+use rkt_pod::{Error, Place, PodDir, lookup, names};
 
 use super::{Format, global::Global};
 use crate::{
@@ -27,28 +33,23 @@ pub(crate) struct Args {
 
 /// Lists pods and their apps.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
-    let mut problems = Vec::new();
-    let mut pods = Vec::new();
-    for pod in lookup::all(&global.dir, &Place::VISIBLE)? {
-        let uuid = pod.uuid().to_owned();
-        match Description::new(pod, &mut problems) {
-            Ok(description) => pods.push(description),
-            // It moved on while we looked: look once more where it is now.
-            Err(Error::Gone(_)) => {
-                let found =
-                    lookup::by_uuid(&global.dir, &uuid).filter(|pod| Place::VISIBLE.contains(&pod.place()));
-                pods.extend(found.and_then(|pod| Description::new(pod, &mut problems).ok()));
-            }
-            Err(error) => problems.push(format!("pod {uuid}: {error}")),
-        }
-    }
-    let text = match args.format {
+    let pods = lookup::all(&global.dir, &Place::VISIBLE)?;
+    let now = SystemTime::now();
+    let (text, problems) = match args.format {
         Some(format) => {
-            let list: Vec<serde_json::Value> = pods.iter().map(Description::object).collect();
+            let (list, problems) = each(global, &pods, |pod, _| pod.object());
             let list = if list.is_empty() { serde_json::Value::Null } else { list.into() };
-            output::json(&list, format == Format::JsonPretty)
+            (output::json(&list, format == Format::JsonPretty), problems)
         }
-        None => table(&pods, args).into_bytes(),
+        None => {
+            let named = names::noted(&global.dir)?;
+            let row = |pod: &Description, images: &mut Images| {
+                let name = named.contains(pod.pod.uuid()).then(|| names::in_view(&pod.view)).flatten();
+                Row::new(pod, name, images, args.full, now)
+            };
+            let (rows, problems) = each(global, &pods, row);
+            (table(rows, args).into_bytes(), problems)
+        }
     };
     output::print(&text)?;
     if !problems.is_empty() {
@@ -67,55 +68,145 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     Ok(0)
 }
 
-fn table(pods: &[Description], args: &Args) -> String {
+/// Names of images that were read already, by their IDs and what pods call them.
+type Images = HashMap<String, String>;
+
+/// How many pods it takes until a thread of their own is worth its start.
+const MANY: usize = 256;
+
+/// What is to be shown of each pod, and what is wrong with some. Thousands of pods are looked at by all processors: it is
+/// the kernel's work, which opens their files.
+fn each<T: Send>(
+    global: &Global,
+    pods: &[PodDir],
+    show: impl Fn(&Description, &mut Images) -> T + Sync,
+) -> (Vec<T>, Vec<String>) {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(pods.len() / MANY).max(1);
+    let share = pods.len().div_ceil(threads).max(1);
+    let show = &show;
+    let parts: Vec<(Vec<T>, Vec<String>)> = thread::scope(|scope| {
+        // The first share is this thread's own.
+        let others: Vec<_> = pods
+            .chunks(share)
+            .skip(1)
+            .map(|pods| (pods, thread::Builder::new().spawn_scoped(scope, move || look(global, pods, show))))
+            .collect();
+        let own = look(global, &pods[..share.min(pods.len())], show);
+        let others = others.into_iter().map(|(pods, thread)| match thread.map(ScopedJoinHandle::join) {
+            Ok(Ok(part)) => part,
+            // No thread can be had: it goes slower.
+            Err(_) | Ok(Err(_)) => look(global, pods, show),
+        });
+        std::iter::once(own).chain(others).collect()
+    });
+    let mut shown = Vec::with_capacity(pods.len());
+    let mut problems = Vec::new();
+    for (part, wrong) in parts {
+        shown.extend(part);
+        problems.extend(wrong);
+    }
+    (shown, problems)
+}
+
+fn look<T>(
+    global: &Global,
+    pods: &[PodDir],
+    show: &impl Fn(&Description, &mut Images) -> T,
+) -> (Vec<T>, Vec<String>) {
+    let mut shown = Vec::with_capacity(pods.len());
+    let mut problems = Vec::new();
+    let mut images = Images::new();
+    for pod in pods {
+        match Description::new(pod.clone(), &mut problems) {
+            Ok(description) => shown.push(show(&description, &mut images)),
+            // It moved on while we looked: look once more where it is now.
+            Err(Error::Gone(_)) => {
+                let found = lookup::by_uuid(&global.dir, pod.uuid())
+                    .filter(|pod| Place::VISIBLE.contains(&pod.place()));
+                let found = found.and_then(|pod| Description::new(pod, &mut problems).ok());
+                shown.extend(found.map(|pod| show(&pod, &mut images)));
+            }
+            Err(error) => problems.push(format!("pod {}: {error}", pod.uuid())),
+        }
+    }
+    (shown, problems)
+}
+
+/// What the table shows of a pod.
+struct Row {
+    uuid: String,
+    /// Name, image and image ID of each.
+    apps: Vec<[String; 3]>,
+    /// State and times.
+    state: [String; 3],
+    networks: String,
+    name: Option<String>,
+}
+
+impl Row {
+    fn new(pod: &Description, name: Option<String>, images: &mut Images, full: bool, now: SystemTime) -> Row {
+        let time = |time: Option<SystemTime>| match time {
+            Some(time) if full => output::full(time),
+            Some(time) => output::relative(time, now),
+            None => String::new(),
+        };
+        let uuid = pod.pod.uuid();
+        let mut apps = apps(pod, images);
+        if apps.is_empty() {
+            apps.push(["-".to_owned(), "-".to_owned(), "-".to_owned()]);
+        }
+        Row {
+            uuid: if full { uuid } else { &uuid[..8] }.to_owned(),
+            apps,
+            state: [pod.state.to_string(), time(pod.view.created()), time(pod.view.started())],
+            networks: pod.networks_line(),
+            name,
+        }
+    }
+}
+
+fn table(rows: Vec<Row>, args: &Args) -> String {
     let mut header = vec!["UUID", "APP", "IMAGE NAME", "STATE", "CREATED", "STARTED", "NETWORKS"];
     if args.full {
         header.insert(3, "IMAGE ID");
     }
     // Tools that know no names see the columns that there have always been.
-    let names: Vec<Option<String>> = pods.iter().map(|pod| names::of(&pod.pod)).collect();
-    let named = names.iter().any(Option::is_some);
+    let named = rows.iter().any(|row| row.name.is_some());
     if named {
         header.push("NAME");
     }
-    let now = SystemTime::now();
-    let time = |time: Option<SystemTime>| match time {
-        Some(time) if args.full => output::full(time),
-        Some(time) => output::relative(time, now),
-        None => String::new(),
-    };
     let mut table = Table::new(&header, !args.no_legend);
-    for (pod, name) in pods.iter().zip(names) {
-        let uuid = if args.full { pod.pod.uuid() } else { &pod.pod.uuid()[..8] };
-        let mut ends = vec![
-            pod.state.to_string(),
-            time(pod.pod.created()),
-            time(pod.pod.started()),
-            pod.networks_line(),
-        ];
-        ends.extend(named.then(|| name.unwrap_or_default()));
-        let mut apps = apps(pod);
-        if apps.is_empty() {
-            apps.push(["-".to_owned(), "-".to_owned(), "-".to_owned()]);
-        }
-        for (index, [name, image, id]) in apps.into_iter().enumerate() {
-            let first = index == 0;
-            let mut row = vec![if first { uuid.to_owned() } else { String::new() }, name, image];
-            if args.full {
-                row.push(id);
-            }
-            row.extend(ends.iter().map(|cell| if first { cell.clone() } else { String::new() }));
-            table.row(row);
+    for row in rows {
+        // Only the first app's row tells what is the whole pod's.
+        let ends =
+            row.state.into_iter().chain([row.networks]).chain(named.then(|| row.name.unwrap_or_default()));
+        let mut whole = Some((row.uuid, ends.collect::<Vec<String>>()));
+        for [name, image, id] in row.apps {
+            let (uuid, ends) =
+                whole.take().unwrap_or_else(|| (String::new(), vec![String::new(); 4 + usize::from(named)]));
+            let id = args.full.then_some(id);
+            table.row([uuid, name, image].into_iter().chain(id).chain(ends).collect());
         }
     }
     table.text()
 }
 
-fn apps(pod: &Description) -> Vec<[String; 3]> {
+fn apps(pod: &Description, images: &mut Images) -> Vec<[String; 3]> {
     let apps = pod.manifest.iter().flat_map(|manifest| &manifest.apps);
     apps.map(|app| {
-        let image = pod.image_name(app.name.as_str()).unwrap_or_else(|| "--".to_owned());
-        let id = app.image.id.as_ref().map_or("-", |id| id.as_str());
+        let id = app.image.id.as_ref().map(ImageId::as_str);
+        // What the pod's manifest says is for people; the image's own, of which this ID is made, has been read once.
+        let key = id.zip(app.image.name.as_ref()).map(|(id, name)| {
+            let version = app.image.labels.get("version").unwrap_or_default();
+            format!("{id} {name} {version}")
+        });
+        let known = key.as_ref().and_then(|key| images.get(key)).cloned();
+        let image = known.or_else(|| pod.image_name(app.name.as_str()));
+        if let (Some(key), Some(image)) = (key, &image) {
+            images.entry(key).or_insert_with(|| image.clone());
+        }
+        let id = id.unwrap_or("-");
+        let image = image.unwrap_or_else(|| "--".to_owned());
         [app.name.to_string(), image, id.get(..19).unwrap_or(id).to_owned()]
     })
     .collect()

@@ -48,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
             description.apps().join(", ")
         ),
     };
-    let Some(runtime) = &description.runtime else {
+    let Some(runtime) = description.runtime() else {
         bail!("pod {} has not been started (it is {})", description.pod.uuid(), description.state);
     };
     match runtime.log {

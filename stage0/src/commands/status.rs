@@ -116,7 +116,7 @@ fn wait_until(
 }
 
 fn text(description: &Description) -> String {
-    let Description { pod, state, runtime, .. } = description;
+    let Description { pod, state, .. } = description;
     let mut text = format!("state={state}\n");
     if let Some(name) = names::of(pod) {
         text.push_str(&format!("pod-name={name}\n"));
@@ -152,7 +152,7 @@ fn text(description: &Description) -> String {
             }
         }
     }
-    if let Some(runtime) = runtime {
+    if let Some(runtime) = description.runtime() {
         line("supervisor", runtime.supervisor.as_str());
         for (name, value) in [
             ("supervisor-reason", &runtime.supervisor_reason),

@@ -10,7 +10,7 @@ use anyhow::bail;
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
 use rkt_net::NetInfo;
 use rkt_pod::{
-    Error, Place, PodDir, State, layout, names,
+    Place, PodDir, State, View, layout, names,
     stage1::{MUTABLE, RuntimeState},
     users::Range,
 };
@@ -23,37 +23,44 @@ use crate::output;
 pub(crate) struct Description {
     /// Its directory.
     pub(crate) pod: PodDir,
+    /// The same, open.
+    pub(crate) view: View,
     /// Its state.
     pub(crate) state: State,
     /// Its manifest, where it has one.
     pub(crate) manifest: Option<PodManifest>,
-    /// How it runs or ran.
-    pub(crate) runtime: Option<RuntimeState>,
 }
 
 impl Description {
     /// Looks at a pod. Errors that do not hide the pod itself are added to `problems`.
     pub(crate) fn new(pod: PodDir, problems: &mut Vec<String>) -> rkt_pod::Result<Description> {
-        let state = pod.state()?;
-        let manifest = match fs::read(pod.path().join(layout::MANIFEST)) {
+        let view = View::of(&pod)?;
+        let state = view.state();
+        let manifest = match view.read(layout::MANIFEST) {
             Ok(text) => PodManifest::from_slice(&text)
                 .map_err(|error| problems.push(format!("pod {}: manifest: {error}", pod.uuid())))
                 .ok(),
             Err(_) if matches!(state, State::Preparing | State::AbortedPrepare | State::Embryo) => None,
-            Err(_) if !pod.path().exists() => return Err(Error::Gone(pod.uuid().to_owned())),
             Err(error) => {
-                problems.push(format!("pod {}: manifest: {}", pod.uuid(), error.kind()));
+                // Where somebody removes the pod, or has moved it, that is why.
+                if !matches!(View::of(&pod)?.state(), State::Deleting | State::ExitedDeleting) {
+                    problems.push(format!("pod {}: manifest: {}", pod.uuid(), error.kind()));
+                }
                 None
             }
         };
-        let runtime = pod.runtime_state().ok();
-        Ok(Description { pod, state, manifest, runtime })
+        Ok(Description { pod, view, state, manifest })
+    }
+
+    /// How it runs or ran.
+    pub(crate) fn runtime(&self) -> Option<RuntimeState> {
+        serde_json::from_slice(&self.view.read(layout::RUNTIME).ok()?).ok()
     }
 
     /// The name and version of an app's image, from its saved manifest.
     pub(crate) fn image_name(&self, app: &str) -> Option<String> {
-        let path = self.pod.path().join(layout::APPS_INFO).join(app).join(layout::APP_MANIFEST);
-        let manifest = ImageManifest::from_slice(&fs::read(path).ok()?).ok()?;
+        let path = Path::new(layout::APPS_INFO).join(app).join(layout::APP_MANIFEST);
+        let manifest = ImageManifest::from_slice(&self.view.read(path).ok()?).ok()?;
         Some(match manifest.labels.get("version") {
             Some(version) => format!("{}:{version}", manifest.name),
             None => manifest.name.to_string(),
@@ -115,7 +122,7 @@ impl Description {
     pub(crate) fn object(&self) -> Value {
         let mut object = Map::new();
         object.insert("name".to_owned(), json!(self.pod.uuid()));
-        if let Some(name) = names::of(&self.pod) {
+        if let Some(name) = names::in_view(&self.view) {
             object.insert("pod_name".to_owned(), json!(name));
         }
         object.insert("state".to_owned(), json!(self.state.as_str()));
@@ -128,7 +135,7 @@ impl Description {
             object.insert("app_names".to_owned(), json!(self.apps()));
             object.insert("apps".to_owned(), Value::Array(apps));
         }
-        for (name, time) in [("created_at", self.pod.created()), ("started_at", self.pod.started())] {
+        for (name, time) in [("created_at", self.view.created()), ("started_at", self.view.started())] {
             if let Some(time) = time {
                 object.insert(name.to_owned(), json!(output::seconds(time)));
             }
@@ -146,7 +153,7 @@ impl Description {
             let users = json!({"base": users.base(), "count": users.count()});
             object.insert("private_users".to_owned(), users);
         }
-        if let Some(runtime) = &self.runtime {
+        if let Some(runtime) = self.runtime() {
             object.insert("runtime".to_owned(), json!(runtime));
         }
         Value::Object(object)
@@ -185,7 +192,7 @@ impl Description {
                 .map(|file| self.written(&file));
         }
         let nanoseconds = |time| output::seconds(time) * 1_000_000_000;
-        [self.pod.created().map(nanoseconds), self.pod.started().map(nanoseconds), self.marked()]
+        [self.view.created().map(nanoseconds), self.view.started().map(nanoseconds), self.marked()]
     }
 
     /// An app as an object, as `--format=json` shows it.
