@@ -5,7 +5,8 @@ use std::{
     io::ErrorKind,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    time::SystemTime,
+    thread,
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +18,10 @@ use crate::{
     stage1::RuntimeState,
     state::{Place, State},
 };
+
+/// How often, and after which time each, a lock is tried again that others have who only look.
+const LOOKS: u32 = 200;
+const LOOK: Duration = Duration::from_micros(500);
 
 /// A pod's directory as it was found. The pod may move on while one looks at it; [`Error::Gone`] says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +118,20 @@ impl PodDir {
         self.pods.join(self.place.directory()).is_dir()
     }
 
-    /// Takes the pod's exclusive lock without waiting; `None` where another process has it.
+    /// Takes the pod's exclusive lock without waiting; `None` where another process works on the pod. Those that only look
+    /// at its state, each for a moment, are no such processes.
     ///
     /// # Errors
     /// [`Error::Gone`] where the pod has moved or is removed.
     pub fn try_lock(&self) -> Result<Option<Lock>> {
-        self.or_gone(Lock::try_now(&self.path(), Kind::Exclusive))
+        for _ in 0..LOOKS {
+            let lock = self.or_gone(Lock::try_now(&self.path(), Kind::Exclusive))?;
+            if lock.is_some() || self.or_gone(Lock::try_now(&self.path(), Kind::Shared))?.is_none() {
+                return Ok(lock);
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(None)
     }
 
     /// Takes the pod's exclusive lock, waiting for whoever has it.
@@ -232,6 +245,20 @@ mod tests {
         assert_eq!(pod.state().unwrap(), State::Running);
         drop(lock);
         assert_eq!(pod.state().unwrap(), State::Exited);
+    }
+
+    #[test]
+    fn who_looks_at_a_pod_keeps_nobody_from_it() {
+        let data = tempfile::tempdir().unwrap();
+        let (pod, lock) = PodDir::create(data.path()).unwrap();
+        drop(lock);
+        let look = Lock::try_now(&pod.path(), Kind::Shared).unwrap().unwrap();
+        thread::scope(|scope| {
+            let locked = scope.spawn(|| pod.try_lock());
+            thread::sleep(4 * LOOK);
+            drop(look);
+            assert!(locked.join().unwrap().unwrap().is_some());
+        });
     }
 
     #[test]
