@@ -13,7 +13,6 @@ mod network;
 mod output;
 mod overlay;
 mod pod;
-mod process;
 mod resources;
 mod run;
 mod stop_signal;

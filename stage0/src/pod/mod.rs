@@ -8,7 +8,7 @@ pub(crate) mod metadata;
 pub(crate) mod prepare;
 pub(crate) mod processes;
 pub(crate) mod remove;
-mod root;
+pub(crate) mod root;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_pod::{layout, stage1::AppRequest};
+use rkt_pod::{layout, process, stage1::AppRequest};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
@@ -27,7 +27,6 @@ use crate::{
     launcher::{self, Control, Event, Launcher},
     output::{self, Output},
     pod::Pod,
-    process,
     sys::SignalFd,
     terminal::Terminal,
 };
