@@ -31,7 +31,7 @@ fn files_go_into_an_app_and_out_of_it() {
         ("mapped", args!["--private-users"]),
     ] {
         let name = format!("--pod-name={name}");
-        let mut pod = rkt.start(&[&args![&name][..], &options[..], &args![&image][..]].concat());
+        let mut pod = rkt.start([&args![&name][..], &options[..], &args![&image][..]].concat());
         pod.wait_for("up");
         let pod_name = name.trim_start_matches("--pod-name=").to_owned();
         let inside = |path: &str| format!("{pod_name}:{path}");

@@ -5,6 +5,7 @@ mod cat_manifest;
 mod completion;
 mod cp;
 mod enter;
+mod events;
 mod export;
 mod fetch;
 mod gc;
@@ -81,6 +82,8 @@ enum Commands {
     Export(export::Args),
     /// Copy files out of an app, or into one that runs
     Cp(cp::Args),
+    /// Show what happens to pods, as it happens
+    Events(events::Args),
     /// Wait until pods have exited
     Wait(wait::Args),
     /// Show the processes of a running pod
@@ -129,6 +132,7 @@ impl Commands {
             Commands::Status(_) => "status",
             Commands::Export(_) => "export",
             Commands::Cp(_) => "cp",
+            Commands::Events(_) => "events",
             Commands::Wait(_) => "wait",
             Commands::Ps(_) => "ps",
             Commands::Stats(_) => "stats",
@@ -259,6 +263,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Status(args) => status::run(global, &args),
         Commands::Export(args) => export::run(global, &args),
         Commands::Cp(args) => cp::run(global, &args),
+        Commands::Events(args) => events::run(global, &args),
         Commands::Wait(args) => wait::run(global, &args),
         Commands::Ps(args) => ps::run(global, &args),
         Commands::Stats(args) => stats::run(global, &args),

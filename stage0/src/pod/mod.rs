@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod describe;
+pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod manifest;
 pub(crate) mod metadata;
