@@ -9,6 +9,7 @@
 pub mod directory;
 pub mod error;
 pub mod extras;
+pub mod failpoint;
 pub mod files;
 pub mod layout;
 pub mod lock;

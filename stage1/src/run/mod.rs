@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use appc::isolator::IsolatorValue;
 use rkt_pod::{
-    Lock, layout,
+    Lock, failpoint, layout,
     stage1::{ENV_LOCK_FD, LogSink, RunArgs, RuntimeState, Supervisor},
     sysctl::{self, Owner},
 };
@@ -58,6 +58,7 @@ pub(crate) fn main() -> Result<u8> {
         None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
     let mut network = Network::load(&args, &pod)?;
+    failpoint!("pod-loaded");
     let init = match start_init(&args, &pod, &network, cgroup.as_ref()) {
         Ok(init) => init,
         Err(error) => {
@@ -67,6 +68,7 @@ pub(crate) fn main() -> Result<u8> {
             return Err(error);
         }
     };
+    failpoint!("pod-init-started");
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
     let made = make(&args, &pod, &init, &mut network, connecting, cgroup, &mut state);
@@ -81,7 +83,9 @@ pub(crate) fn main() -> Result<u8> {
         }
     };
     let ended = supervisor.run(&signals);
+    failpoint!("pod-ended");
     network.end(&pod);
+    failpoint!("pod-unnetworked");
     ended
 }
 
@@ -106,8 +110,10 @@ fn make<'a>(
     state: &mut RuntimeState,
 ) -> Result<Made<'a>> {
     write_pids(pod, init)?;
+    failpoint!("pod-noted");
     // While init makes its namespaces ready.
     network.attach(pod, init)?;
+    failpoint!("pod-networked");
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
@@ -136,6 +142,7 @@ fn make<'a>(
                 &context,
             )?);
         }
+        failpoint!("pod-launched");
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
         let mut roots = roots.into_iter();
@@ -144,11 +151,15 @@ fn make<'a>(
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, state);
+        failpoint!("pod-settled");
         write_state(pod, state)?;
+        failpoint!("pod-told");
         init.wait_ready()?;
+        failpoint!("pod-ready");
         for (app, (mounts, stdio)) in apps.iter().zip(&handovers) {
             hand_over(app, init, mounts, stdio)?;
         }
+        failpoint!("pod-handed-over");
         Ok(apps)
     })();
     match built {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_pod::{layout, process, stage1::AppRequest};
+use rkt_pod::{failpoint, layout, process, stage1::AppRequest};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
@@ -442,6 +442,7 @@ impl<'a> Supervisor<'a> {
         if app.status.is_some() {
             return;
         }
+        failpoint!("pod-app-ended");
         app.status = Some(status);
         app.control = None;
         if let Some(mutable) = &mut self.mutable {
@@ -451,6 +452,7 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = note(self.pod, &layout::app_status(&app.name), status.to_string().as_bytes()) {
             output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
         }
+        failpoint!("pod-app-noted");
         if let Some(mutable) = &mut self.mutable {
             mutable.done(Waits::Stop(index), None);
             // Others may come.
