@@ -134,3 +134,42 @@ fn what_cannot_be_copied_is_told() {
     pod.signal(Signal::TERM);
     pod.wait();
 }
+
+/// Makes a directory and a link to the host's change places as fast as it can.
+const SWAPS: &str = "mkdir -p /real; echo inside >/real/file; ln -s HOST /swapped.link; echo up
+    while :; do mv -T /real /swapped; mv -T /swapped /real; mv -T /swapped.link /swapped; mv -T /swapped /swapped.link; done";
+
+#[test]
+fn case_48_an_app_that_swaps_directories_for_links_leads_copies_nowhere() {
+    let rkt = Rkt::new();
+    let host = rkt.files().join("host");
+    fs::create_dir(&host).unwrap();
+    fs::write(host.join("file"), "secret").unwrap();
+    let script = SWAPS.replace("HOST", &host.display().to_string());
+    let image = rkt.image("swaps", |image| image.sh(&script));
+    let mut pod = rkt.start(args!["--pod-name=swaps", &image]);
+    pod.wait_for("up");
+    let (out, new) = (rkt.files().join("out"), rkt.file("new", "new"));
+    for _ in 0..40 {
+        if out.exists() {
+            fs::remove_dir_all(&out).unwrap();
+        }
+        fs::create_dir(&out).unwrap();
+        // Whether they find something depends on the moment; what they find is the app's.
+        rkt.rkt(args!["cp", "swaps:/swapped/file", &out]);
+        rkt.rkt(args!["cp", "swaps:/swapped/.", &out]);
+        let found = fs::read_to_string(out.join("file")).unwrap_or_default();
+        assert!(
+            [
+                "", "inside
+"
+            ]
+            .contains(&found.as_str()),
+            "{found}"
+        );
+        rkt.rkt(args!["cp", &new, "swaps:/swapped/new"]);
+        assert_eq!(fs::read_dir(&host).unwrap().count(), 1);
+    }
+    pod.signal(Signal::KILL);
+    pod.wait();
+}

@@ -50,7 +50,7 @@ fn gone(rkt: &Rkt, step: &str, image: &std::path::Path) {
 }
 
 #[test]
-fn whoever_makes_or_supervises_the_pod_is_killed() {
+fn case_29_whoever_makes_or_supervises_the_pod_is_killed() {
     let rkt = Rkt::new();
     let image = rkt.image("dies", |image| image.sh("echo ran; exit 3"));
     for step in names::POD.into_iter().filter(|_| cfg!(debug_assertions)) {
@@ -75,7 +75,7 @@ fn whoever_makes_or_supervises_the_pod_is_killed() {
 }
 
 #[test]
-fn who_prepares_a_pod_is_killed() {
+fn case_29_who_prepares_a_pod_is_killed() {
     let rkt = Rkt::new();
     let image = rkt.image("prepares", |image| image.sh("exit 3"));
     for step in
@@ -169,12 +169,12 @@ fn each_step(victim: &str, status: &[i32]) {
 }
 
 #[test]
-fn init_is_killed() {
+fn case_29_init_is_killed() {
     // 226: the app does not get its namespaces any more. 143: systemd ends units of a scope that is gone.
     each_step("init", &[254, 226, 143, 137, 3]);
 }
 
 #[test]
-fn app_exec_is_killed() {
+fn case_29_app_exec_is_killed() {
     each_step("app-exec", &[254, 137]);
 }
