@@ -1,10 +1,11 @@
 //! The steps. Tests include this file, to go through all of them.
 
 /// The names of all steps.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "net-leased",
     "net-noted",
     "net-linked",
+    "net-limited",
     "net-addressed",
     "net-added",
     "net-filtered",
