@@ -222,6 +222,7 @@ fn case_40_what_a_plugin_says_is_shown_and_what_was_done_before_is_undone() {
             "no more; of this",
         ),
         ("hangs", "[ $CNI_COMMAND = DEL ] || { sleep 1000 & sleep 1000; }", "has not ended within 1 s"),
+        ("shuts", "[ $CNI_COMMAND = DEL ] || { exec >&-; sleep 1000; }", "has not ended within 1 s"),
         ("rubbish", "[ $CNI_COMMAND = DEL ] || echo rubbish", "not JSON"),
         ("endless", "[ $CNI_COMMAND = DEL ] || yes", "has more than"),
         ("silent", "exit 0", "no answer"),
@@ -237,6 +238,10 @@ fn case_40_what_a_plugin_says_is_shown_and_what_was_done_before_is_undone() {
         assert_eq!(leased(&rkt, "p"), Vec::<String>::new(), "{name}: the first plugin's work is undone");
         fs::remove_file(net_d(&rkt).join(name)).unwrap();
     }
+    // What it leaves running keeps nobody waiting.
+    plugin(&rkt, "leaves", &format!("sleep 3 & {answer}"));
+    configure(&rkt, "10-p.conflist", &list("leaves"));
+    rkt.run_net(args!["--net=p", &image]).success();
     configure(&rkt, "10-p.conflist", &list("nowhere"));
     let before = rkt.pods_on_disk().len();
     let end = rkt.run_net(args!["--net=p", &image]);

@@ -29,7 +29,7 @@ fn gc_undoes_what_a_pod_had_at_any_step() {
     let rkt = Rkt::on_lan();
     let image = with_port(&rkt, "true");
     for step in steps() {
-        let args = rkt.net_args(args!["--port=http:8080", &image]);
+        let args = rkt.net_args(args!["--port=http:8080", "--pod-network-bandwidth=1M", &image]);
         let end = run(rkt.command(args).env("RKT_FAILPOINT", step));
         assert_eq!(end.status, 128 + 9, "{step}: it was not killed\n{end:?}");
         rkt.collect();

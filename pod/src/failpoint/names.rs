@@ -35,10 +35,11 @@ pub const STORE: [&str; 30] = [
 ];
 
 /// Those of making networks and removing them.
-pub const NET: [&str; 10] = [
+pub const NET: [&str; 11] = [
     "net-leased",
     "net-noted",
     "net-linked",
+    "net-limited",
     "net-addressed",
     "net-added",
     "net-filtered",

@@ -122,7 +122,7 @@ fn make<'a>(
     let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
-        let (limits, missing) = limits(args, pod, launcher.as_mut(), &volumes, state)?;
+        let (limits, missing) = limits(args, pod, launcher.as_mut(), (&volumes, network), state)?;
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
         let known = network.known();
@@ -222,7 +222,7 @@ fn limits(
     args: &RunArgs,
     pod: &Pod,
     launcher: &mut dyn Launcher,
-    volumes: &[Vec<volumes::Mount>],
+    (volumes, network): (&[Vec<volumes::Mount>], &Network),
     state: &mut RuntimeState,
 ) -> Result<(Vec<Limits>, Missing)> {
     let whole = Limits::of(&pod.manifest.isolators).context("the pod's isolators")?;
@@ -242,7 +242,9 @@ fn limits(
         missing.iter().find(|(controller, _)| *controller == wanted).map(|(_, reason)| reason.clone())
     };
     let each = pod.apps.iter().map(|app| (app.name(), app.app.isolators.as_slice()));
-    let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
+    let (pod_bandwidth, app_bandwidth) = network.unlimited();
+    let lacking = enforced::Missing { controller: &reason, pod_bandwidth, app_bandwidth };
+    let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &lacking);
     if volumes.iter().any(|mounts| volumes::given(mounts).next().is_some())
         && let Err(reason) = launcher.restrict_devices()
     {
