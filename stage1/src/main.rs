@@ -6,6 +6,7 @@
 mod cgroup;
 mod enter;
 mod entry;
+mod flow;
 mod init;
 mod launcher;
 mod mounts;

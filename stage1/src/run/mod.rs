@@ -2,6 +2,7 @@
 
 mod args;
 mod etc;
+mod last_words;
 mod mutable;
 pub(crate) mod rights;
 mod spec;

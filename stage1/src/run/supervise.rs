@@ -76,8 +76,8 @@ pub(crate) struct Supervisor<'a> {
     pod: &'a Pod,
     init: &'a Init,
     launcher: Box<dyn Launcher>,
-    output: Output,
-    terminal: Option<Terminal>,
+    pub(super) output: Output,
+    pub(super) terminal: Option<Terminal>,
     apps: Vec<App>,
     stop: Option<Stop>,
     /// When init was found dead.
@@ -85,7 +85,7 @@ pub(crate) struct Supervisor<'a> {
     /// The first failing app's status.
     exit: Option<u8>,
     /// Whether the pod ends because somebody asked for it.
-    asked: bool,
+    pub(super) asked: bool,
     /// Where apps come and go, who asks for it; such a pod does not end with its apps.
     mutable: Option<Mutable<'a>>,
     /// Apps that were asked to end by themselves, and when each is killed.
@@ -100,6 +100,8 @@ enum Source {
     Launcher,
     Control(usize),
     Stream(usize),
+    /// Our own stdout or stderr, that has not taken all.
+    Target(usize),
     Terminal(usize),
     /// 0 is where callers come in.
     Caller(usize),
@@ -134,10 +136,7 @@ impl<'a> Supervisor<'a> {
         if watched.is_err() {
             self.apps.iter_mut().for_each(|app| app.status = app.status.or(Some(KILLED)));
         }
-        self.output.drain();
-        if let Some(terminal) = self.terminal.as_mut() {
-            terminal.finish();
-        }
+        self.last_words(signals)?;
         for left in left {
             output::say(&format!("{left:#}"));
         }
@@ -163,24 +162,26 @@ impl<'a> Supervisor<'a> {
     /// Waits until something is ready or a deadline has come, and says what is.
     fn wait(&self, signals: &SignalFd) -> Result<Vec<Source>> {
         use std::os::fd::AsFd;
-        let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Signals, signals.as_fd())];
+        const IN: PollFlags = PollFlags::IN;
+        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
+            vec![(Source::Signals, signals.as_fd(), IN)];
         if self.init_gone.is_none() {
-            sources.push((Source::Init, self.init.control()));
+            sources.push((Source::Init, self.init.control(), IN));
         }
         for (index, app) in self.apps.iter().enumerate() {
             if let Some(control) = &app.control {
-                sources.push((Source::Control(index), control.as_fd()));
+                sources.push((Source::Control(index), control.as_fd(), IN));
             }
         }
-        sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd)));
-        if let Some(terminal) = &self.terminal {
-            sources.extend(terminal.descriptors().map(|(index, fd)| (Source::Terminal(index), fd)));
-        }
+        sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd, IN)));
+        sources.extend(self.output.blocked().map(|(index, fd)| (Source::Target(index), fd, PollFlags::OUT)));
+        let terminal = self.terminal.iter().flat_map(Terminal::descriptors);
+        sources.extend(terminal.map(|(index, fd, flags)| (Source::Terminal(index), fd, flags)));
         let callers = self.mutable.iter().flat_map(Mutable::descriptors);
-        sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd)));
-        sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd)));
+        sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd, IN)));
+        sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd, IN)));
         let mut fds: Vec<PollFd<'_>> =
-            sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let timeout = self.next_deadline().map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec {
@@ -194,7 +195,7 @@ impl<'a> Supervisor<'a> {
         }
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
         // A caller who goes meanwhile moves the others: whoever is missed, nothing of theirs is waited for.
-        Ok(ready.map(|(_, (source, _))| *source).collect())
+        Ok(ready.map(|(_, (source, ..))| *source).collect())
     }
 
     fn handle(&mut self, source: Source, signals: &SignalFd) -> Result<()> {
@@ -222,6 +223,7 @@ impl<'a> Supervisor<'a> {
             }
             Source::Caller(index) => self.caller(index - 1),
             Source::Stream(stream) => self.output.pump(stream),
+            Source::Target(target) => self.output.flush(target),
             Source::Terminal(end) => {
                 if let Some(terminal) = self.terminal.as_mut() {
                     terminal.pump(end);
@@ -233,9 +235,7 @@ impl<'a> Supervisor<'a> {
 
     fn signal(&mut self, signal: i32) {
         match signal {
-            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => self.request_stop(),
-            // Losing the terminal ends a pod that has it, and no other.
-            libc::SIGHUP if self.terminal.is_some() => self.request_stop(),
+            signal if self.is_request_to_end(signal) => self.request_stop(),
             libc::SIGWINCH => {
                 if let Some(terminal) = &self.terminal {
                     terminal.resize();
@@ -243,6 +243,12 @@ impl<'a> Supervisor<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a signal asks for the pod's end. Losing the terminal ends a pod that has it, and no other.
+    pub(super) fn is_request_to_end(&self, signal: i32) -> bool {
+        matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
+            || (signal == libc::SIGHUP && self.terminal.is_some())
     }
 
     /// Somebody wants the pod to end. Who asks twice does not want to wait.
