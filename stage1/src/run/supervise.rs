@@ -34,6 +34,9 @@ use crate::{
 /// How long we wait for news of apps after their init is gone: they are dead, only the launcher's word is missing.
 const LAST_NEWS: Duration = Duration::from_secs(5);
 
+/// How long a pod runs until what was needed to start it is given back. Until then that would only take time.
+const SETTLES: Duration = Duration::from_secs(1);
+
 /// The exit status of an app that died of SIGKILL.
 const KILLED: u8 = 128 + 9;
 
@@ -90,6 +93,8 @@ pub(crate) struct Supervisor<'a> {
     mutable: Option<Mutable<'a>>,
     /// Apps that were asked to end by themselves, and when each is killed.
     leaving: Vec<(usize, Instant)>,
+    /// When a pod that still runs is taken for one that stays.
+    settles: Option<Instant>,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -124,6 +129,7 @@ impl<'a> Supervisor<'a> {
             asked: false,
             mutable,
             leaving: Vec::new(),
+            settles: Some(Instant::now() + SETTLES),
         }
     }
 
@@ -336,11 +342,15 @@ impl<'a> Supervisor<'a> {
         let stop = self.stop.as_ref().and_then(|stop| stop.current).map(|(_, deadline)| deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
         let gone = self.init_gone.map(|since| since + LAST_NEWS);
-        leaving.chain(stop).chain(gone).min()
+        leaving.chain(stop).chain(gone).chain(self.settles).min()
     }
 
     fn deadlines(&mut self) {
         let now = Instant::now();
+        if self.settles.is_some_and(|at| at <= now) {
+            self.settles = None;
+            stage2::sys::memory::give_back();
+        }
         if let Some(Stop { current: Some((app, deadline)) }) = self.stop
             && deadline <= now
         {
