@@ -85,8 +85,11 @@ pub(crate) fn main() -> Result<u8> {
     };
     let ended = supervisor.run(&signals);
     failpoint!("pod-ended");
-    network.end(&pod);
+    let is_clean = network.end(&pod) && supervisor.is_clean();
     failpoint!("pod-unnetworked");
+    if is_clean {
+        note_end(&pod);
+    }
     ended
 }
 
@@ -360,6 +363,15 @@ fn write_pids(pod: &Pod, init: &Init) -> Result<()> {
         .with_context(|| format!("write {name}"))?;
     }
     Ok(())
+}
+
+/// Notes that gc has only the pod's directory to remove. Where that fails it looks.
+fn note_end(pod: &Pod) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if rustix::fs::openat(&pod.directory, layout::ENDED, flags, Mode::from_raw_mode(0o640)).is_err() {
+        // As above.
+    }
 }
 
 fn write_state(pod: &Pod, state: &RuntimeState) -> Result<()> {
