@@ -49,11 +49,6 @@ pub struct NetInfo {
 }
 
 impl NetInfo {
-    /// The networks of a pod, where it has any.
-    pub fn of_pod(pod: &Path) -> Vec<NetInfo> {
-        NetInfo::read(&fs::read(pod.join(NET_INFO)).unwrap_or_default())
-    }
-
     /// The networks in the content of a pod's [`NET_INFO`].
     pub fn read(text: &[u8]) -> Vec<NetInfo> {
         serde_json::from_slice::<Option<Vec<NetInfo>>>(text).ok().flatten().unwrap_or_default()
