@@ -44,6 +44,22 @@ pub struct Attached {
     _reservation: Reservation,
 }
 
+impl Attached {
+    /// The numbers of the interfaces on the host that lead to the pod, of all networks of which they are known.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be asked.
+    pub fn host_interfaces(&self) -> Result<Vec<i32>> {
+        let mut socket = Socket::open(Family::Route)?;
+        let mut numbers = Vec::new();
+        for name in self.networks.iter().filter_map(|network| network.host_if_name.as_deref()) {
+            let found = link::by_name(&mut socket, name)?;
+            numbers.extend(found.and_then(|link| i32::try_from(link.index).ok()));
+        }
+        Ok(numbers)
+    }
+}
+
 /// What a pod is to get.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {

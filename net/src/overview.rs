@@ -7,6 +7,7 @@ use rkt_pod::{Place, PodDir, State as PodState, lookup};
 use crate::{
     error::Result,
     lease, link,
+    names::neighbours,
     netlink::{Family, Socket},
     nft::{self, Entry},
     record::State,
@@ -44,6 +45,9 @@ pub fn collect(data: &Path) -> Result<Collected> {
             }
             collected.removed.push(format!("what was left of pod {}", pod.uuid()));
         }
+    }
+    for pod in neighbours::forget_unknown(data)? {
+        collected.removed.push(format!("the names of pod {pod}"));
     }
     for network in lease::networks(data)? {
         let leases = lease::Leases::lock(data, &network)?;

@@ -31,10 +31,13 @@ fn gc_undoes_what_a_pod_had_at_any_step() {
     let rkt = Rkt::on_lan();
     let image = with_port(&rkt, "true");
     for step in steps() {
-        let args = rkt.net_args(args!["--port=http:8080", "--pod-network-bandwidth=1M", &image]);
+        let args =
+            rkt.net_args(args!["--port=http:8080", "--pod-network-bandwidth=1M", "--pod-name=named", &image]);
         let end = run(rkt.command(args).env("RKT_FAILPOINT", step));
         assert_eq!(end.status, 128 + 9, "{step}: it was not killed\n{end:?}");
         rkt.collect();
+        let names = rkt.data().join("networks/default/names");
+        assert_eq!(std::fs::read_dir(names).into_iter().flatten().count(), 0, "{step}: its name is left");
         rkt.run_net(args!["--port=http:8080", &image]).success();
         rkt.collect();
     }
@@ -44,7 +47,9 @@ fn gc_undoes_what_a_pod_had_at_any_step() {
 fn gc_can_be_killed_at_any_step_itself() {
     let rkt = Rkt::on_lan();
     let image = with_port(&rkt, "true");
-    for step in steps().filter(|step| ["net-unfiltered", "net-unlinked", "net-released"].contains(step)) {
+    for step in steps()
+        .filter(|step| ["net-unfiltered", "net-unlinked", "net-forgotten", "net-released"].contains(step))
+    {
         let args = rkt.net_args(args!["--port=http:8080", &image]);
         run(rkt.command(args).env("RKT_FAILPOINT", "net-told"));
         let end = run(rkt.command(["gc", "--grace-period=0s"]).env("RKT_FAILPOINT", step));

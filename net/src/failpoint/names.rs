@@ -1,7 +1,7 @@
 //! The steps. Tests include this file, to go through all of them.
 
 /// The names of all steps.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "net-leased",
     "net-noted",
     "net-linked",
@@ -12,5 +12,6 @@ pub(crate) const NAMES: [&str; 11] = [
     "net-told",
     "net-unfiltered",
     "net-unlinked",
+    "net-forgotten",
     "net-released",
 ];
