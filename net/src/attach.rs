@@ -254,13 +254,13 @@ impl Attaching<'_> {
             self.unlimited =
                 Some(format!("network {name:?} has no plugin with the capability \"bandwidth\""));
         }
-        let runtime = cni::runtime(cni, forwards, self.request.bandwidth);
+        let (runtime, left) = cni::runtime(cni, forwards, self.request.bandwidth, args);
         let interface = format!("eth{number}");
         let namespace = self.namespace.path();
         self.state.cni.push(CniState {
             network: network.name.clone(),
             interface: interface.clone(),
-            args: args.to_owned(),
+            args: left.clone(),
             runtime: runtime.clone(),
             namespace: namespace.clone(),
             plugin_dirs: directories.0.iter().map(|path| path.display().to_string()).collect(),
@@ -274,7 +274,7 @@ impl Attaching<'_> {
             uuid: self.place.uuid,
             namespace: &namespace,
             interface: &interface,
-            args,
+            args: &left,
             directories,
         };
         let outcome = chain.add()?;
