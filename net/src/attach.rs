@@ -4,12 +4,13 @@ use std::{net::IpAddr, path::Path};
 
 use rustix::io::Errno;
 
+use rkt_pod::failpoint;
+
 use crate::{
     cni::{self, Chain, Directories, Outcome},
     config::{Cni, Kind, Native, Network},
     detach,
     error::{Error, Result},
-    failpoint::failpoint,
     host,
     link::{self, Namespace},
     native::{self, Plan},

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use rkt_pod::failpoint;
+
 use crate::{
     Attached, Place,
     cni::{Chain, Directories, Outcome},
     config::{Kind, Selection, Wanted, stored},
     error::{Error, Result},
-    failpoint::failpoint,
     lease,
     link::{self, Address, Namespace, Veth},
     names::neighbours,

@@ -129,17 +129,19 @@ impl Network {
         }
     }
 
-    /// Takes back what the pod had, after all its processes are gone.
-    pub(crate) fn end(&mut self, pod: &Pod) {
-        let Some(attached) = self.attached.take() else { return };
+    /// Takes back what the pod had, after all its processes are gone. Whether nothing is left of it.
+    pub(crate) fn end(&mut self, pod: &Pod) -> bool {
+        let Some(attached) = self.attached.take() else { return true };
         if attached.needs_plugins()
             && let Err(error) = own_children()
         {
             output::say(&format!("take down the pod's network: {error:#}"));
         }
-        for problem in attached.detach(place(pod)) {
+        let problems = attached.detach(place(pod));
+        for problem in &problems {
             output::say(&format!("take down the pod's network: {problem}"));
         }
+        problems.is_empty()
     }
 }
 

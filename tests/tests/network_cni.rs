@@ -1,9 +1,6 @@
 //! Networks that CNI plugins make: Debian's, and such as nobody wants.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../net/src/failpoint/names.rs"]
-mod names;
-
 use std::{
     fs,
     io::{Read, Write},
@@ -13,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rkt_pod::failpoint::names;
 use rkt_tests::{Lan, Pod, Rkt, args, run, wait_until};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
@@ -189,7 +187,7 @@ fn gc_has_plugins_undo_what_a_dead_pod_had() {
     pod.wait();
     rkt.collect();
     assert_eq!((rules(), leased(&rkt, "p")), (Vec::new(), Vec::new()));
-    for step in names::NAMES
+    for step in names::NET
         .into_iter()
         .filter(|name| cfg!(debug_assertions) && ["net-noted", "net-added", "net-told"].contains(name))
     {

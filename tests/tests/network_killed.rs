@@ -4,11 +4,9 @@
 //! Only debug builds can be killed at a step.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../net/src/failpoint/names.rs"]
-mod names;
-
 use std::{net::TcpStream, path::PathBuf};
 
+use rkt_pod::failpoint::names;
 use rkt_tests::{Lan, Rkt, args, run, wait_until};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
@@ -23,7 +21,7 @@ fn with_port(rkt: &Rkt, script: &str) -> PathBuf {
 
 fn steps() -> impl Iterator<Item = &'static str> {
     // Others than debug builds have none.
-    names::NAMES.into_iter().filter(|name| cfg!(debug_assertions) && !PLUGINS.contains(name))
+    names::NET.into_iter().filter(|name| cfg!(debug_assertions) && !PLUGINS.contains(name))
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod args;
 mod etc;
+mod last_words;
 mod mutable;
 pub(crate) mod rights;
 mod spec;
@@ -20,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use appc::isolator::IsolatorValue;
 use rkt_pod::{
-    Lock, layout,
+    Lock, failpoint, layout,
     stage1::{ENV_LOCK_FD, LogSink, RunArgs, RuntimeState, Supervisor},
     sysctl::{self, Owner},
 };
@@ -58,6 +59,7 @@ pub(crate) fn main() -> Result<u8> {
         None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
     let mut network = Network::load(&args, &pod)?;
+    failpoint!("pod-loaded");
     let init = match start_init(&args, &pod, &network, cgroup.as_ref()) {
         Ok(init) => init,
         Err(error) => {
@@ -67,6 +69,7 @@ pub(crate) fn main() -> Result<u8> {
             return Err(error);
         }
     };
+    failpoint!("pod-init-started");
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
     let made = make(&args, &pod, &init, &mut network, connecting, cgroup, &mut state);
@@ -81,7 +84,12 @@ pub(crate) fn main() -> Result<u8> {
         }
     };
     let ended = supervisor.run(&signals);
-    network.end(&pod);
+    failpoint!("pod-ended");
+    let is_clean = network.end(&pod) && supervisor.is_clean();
+    failpoint!("pod-unnetworked");
+    if is_clean {
+        note_end(&pod);
+    }
     ended
 }
 
@@ -106,9 +114,11 @@ fn make<'a>(
     state: &mut RuntimeState,
 ) -> Result<Made<'a>> {
     write_pids(pod, init)?;
+    failpoint!("pod-noted");
     // While init makes its namespaces ready.
     network.attach(pod, init)?;
     network.introduce(pod, || etc::shared_hosts(pod, args))?;
+    failpoint!("pod-networked");
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
@@ -137,6 +147,7 @@ fn make<'a>(
                 &context,
             )?);
         }
+        failpoint!("pod-launched");
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
         let mut roots = roots.into_iter();
@@ -145,11 +156,15 @@ fn make<'a>(
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, network, state);
+        failpoint!("pod-settled");
         write_state(pod, state)?;
+        failpoint!("pod-told");
         init.wait_ready()?;
+        failpoint!("pod-ready");
         for (app, (mounts, stdio)) in apps.iter().zip(&handovers) {
             hand_over(app, init, mounts, stdio)?;
         }
+        failpoint!("pod-handed-over");
         Ok(apps)
     })();
     match built {
@@ -350,6 +365,15 @@ fn write_pids(pod: &Pod, init: &Init) -> Result<()> {
         .with_context(|| format!("write {name}"))?;
     }
     Ok(())
+}
+
+/// Notes that gc has only the pod's directory to remove. Where that fails it looks.
+fn note_end(pod: &Pod) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if rustix::fs::openat(&pod.directory, layout::ENDED, flags, Mode::from_raw_mode(0o640)).is_err() {
+        // As above.
+    }
 }
 
 fn write_state(pod: &Pod, state: &RuntimeState) -> Result<()> {

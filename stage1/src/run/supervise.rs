@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_pod::{layout, stage1::AppRequest};
+use rkt_pod::{failpoint, layout, process, stage1::AppRequest};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
@@ -27,13 +27,15 @@ use crate::{
     launcher::{self, Control, Event, Launcher},
     output::{self, Output},
     pod::Pod,
-    process,
     sys::SignalFd,
     terminal::Terminal,
 };
 
 /// How long we wait for news of apps after their init is gone: they are dead, only the launcher's word is missing.
 const LAST_NEWS: Duration = Duration::from_secs(5);
+
+/// How long a pod runs until what was needed to start it is given back. Until then that would only take time.
+const SETTLES: Duration = Duration::from_secs(1);
 
 /// The exit status of an app that died of SIGKILL.
 const KILLED: u8 = 128 + 9;
@@ -77,8 +79,8 @@ pub(crate) struct Supervisor<'a> {
     pod: &'a Pod,
     init: &'a Init,
     launcher: Box<dyn Launcher>,
-    output: Output,
-    terminal: Option<Terminal>,
+    pub(super) output: Output,
+    pub(super) terminal: Option<Terminal>,
     apps: Vec<App>,
     stop: Option<Stop>,
     /// When init was found dead.
@@ -86,11 +88,15 @@ pub(crate) struct Supervisor<'a> {
     /// The first failing app's status.
     exit: Option<u8>,
     /// Whether the pod ends because somebody asked for it.
-    asked: bool,
+    pub(super) asked: bool,
     /// Where apps come and go, who asks for it; such a pod does not end with its apps.
     mutable: Option<Mutable<'a>>,
     /// Apps that were asked to end by themselves, and when each is killed.
     leaving: Vec<(usize, Instant)>,
+    /// Whether nothing is left of the pod outside its directory.
+    is_clean: bool,
+    /// When a pod that still runs is taken for one that stays.
+    settles: Option<Instant>,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -101,6 +107,8 @@ enum Source {
     Launcher,
     Control(usize),
     Stream(usize),
+    /// Our own stdout or stderr, that has not taken all.
+    Target(usize),
     Terminal(usize),
     /// 0 is where callers come in.
     Caller(usize),
@@ -123,6 +131,8 @@ impl<'a> Supervisor<'a> {
             asked: false,
             mutable,
             leaving: Vec::new(),
+            is_clean: false,
+            settles: Some(Instant::now() + SETTLES),
         }
     }
 
@@ -135,15 +145,18 @@ impl<'a> Supervisor<'a> {
         if watched.is_err() {
             self.apps.iter_mut().for_each(|app| app.status = app.status.or(Some(KILLED)));
         }
-        self.output.drain();
-        if let Some(terminal) = self.terminal.as_mut() {
-            terminal.finish();
-        }
+        self.last_words(signals)?;
+        self.is_clean = orderly && left.is_empty();
         for left in left {
             output::say(&format!("{left:#}"));
         }
         watched?;
         Ok(self.exit.unwrap_or(0))
+    }
+
+    /// Whether the pod has ended as it should, and nothing is left of it outside its directory.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.is_clean
     }
 
     fn watch(&mut self, signals: &SignalFd) -> Result<()> {
@@ -164,24 +177,26 @@ impl<'a> Supervisor<'a> {
     /// Waits until something is ready or a deadline has come, and says what is.
     fn wait(&self, signals: &SignalFd) -> Result<Vec<Source>> {
         use std::os::fd::AsFd;
-        let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Signals, signals.as_fd())];
+        const IN: PollFlags = PollFlags::IN;
+        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
+            vec![(Source::Signals, signals.as_fd(), IN)];
         if self.init_gone.is_none() {
-            sources.push((Source::Init, self.init.control()));
+            sources.push((Source::Init, self.init.control(), IN));
         }
         for (index, app) in self.apps.iter().enumerate() {
             if let Some(control) = &app.control {
-                sources.push((Source::Control(index), control.as_fd()));
+                sources.push((Source::Control(index), control.as_fd(), IN));
             }
         }
-        sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd)));
-        if let Some(terminal) = &self.terminal {
-            sources.extend(terminal.descriptors().map(|(index, fd)| (Source::Terminal(index), fd)));
-        }
+        sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd, IN)));
+        sources.extend(self.output.blocked().map(|(index, fd)| (Source::Target(index), fd, PollFlags::OUT)));
+        let terminal = self.terminal.iter().flat_map(Terminal::descriptors);
+        sources.extend(terminal.map(|(index, fd, flags)| (Source::Terminal(index), fd, flags)));
         let callers = self.mutable.iter().flat_map(Mutable::descriptors);
-        sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd)));
-        sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd)));
+        sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd, IN)));
+        sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd, IN)));
         let mut fds: Vec<PollFd<'_>> =
-            sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let timeout = self.next_deadline().map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec {
@@ -195,7 +210,7 @@ impl<'a> Supervisor<'a> {
         }
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
         // A caller who goes meanwhile moves the others: whoever is missed, nothing of theirs is waited for.
-        Ok(ready.map(|(_, (source, _))| *source).collect())
+        Ok(ready.map(|(_, (source, ..))| *source).collect())
     }
 
     fn handle(&mut self, source: Source, signals: &SignalFd) -> Result<()> {
@@ -223,6 +238,7 @@ impl<'a> Supervisor<'a> {
             }
             Source::Caller(index) => self.caller(index - 1),
             Source::Stream(stream) => self.output.pump(stream),
+            Source::Target(target) => self.output.flush(target),
             Source::Terminal(end) => {
                 if let Some(terminal) = self.terminal.as_mut() {
                     terminal.pump(end);
@@ -234,9 +250,7 @@ impl<'a> Supervisor<'a> {
 
     fn signal(&mut self, signal: i32) {
         match signal {
-            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => self.request_stop(),
-            // Losing the terminal ends a pod that has it, and no other.
-            libc::SIGHUP if self.terminal.is_some() => self.request_stop(),
+            signal if self.is_request_to_end(signal) => self.request_stop(),
             libc::SIGWINCH => {
                 if let Some(terminal) = &self.terminal {
                     terminal.resize();
@@ -244,6 +258,12 @@ impl<'a> Supervisor<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a signal asks for the pod's end. Losing the terminal ends a pod that has it, and no other.
+    pub(super) fn is_request_to_end(&self, signal: i32) -> bool {
+        matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
+            || (signal == libc::SIGHUP && self.terminal.is_some())
     }
 
     /// Somebody wants the pod to end. Who asks twice does not want to wait.
@@ -331,11 +351,15 @@ impl<'a> Supervisor<'a> {
         let stop = self.stop.as_ref().and_then(|stop| stop.current).map(|(_, deadline)| deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
         let gone = self.init_gone.map(|since| since + LAST_NEWS);
-        leaving.chain(stop).chain(gone).min()
+        leaving.chain(stop).chain(gone).chain(self.settles).min()
     }
 
     fn deadlines(&mut self) {
         let now = Instant::now();
+        if self.settles.is_some_and(|at| at <= now) {
+            self.settles = None;
+            stage2::sys::memory::give_back();
+        }
         if let Some(Stop { current: Some((app, deadline)) }) = self.stop
             && deadline <= now
         {
@@ -443,6 +467,7 @@ impl<'a> Supervisor<'a> {
         if app.status.is_some() {
             return;
         }
+        failpoint!("pod-app-ended");
         app.status = Some(status);
         app.control = None;
         if let Some(mutable) = &mut self.mutable {
@@ -452,6 +477,7 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = note(self.pod, &layout::app_status(&app.name), status.to_string().as_bytes()) {
             output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
         }
+        failpoint!("pod-app-noted");
         if let Some(mutable) = &mut self.mutable {
             mutable.done(Waits::Stop(index), None);
             // Others may come.

@@ -12,7 +12,7 @@ use appc::{
 };
 use clap::ArgMatches;
 use rkt_net::ports::{self, PortOption};
-use rkt_pod::{Lock, Place, PodDir, names, users};
+use rkt_pod::{Lock, Place, PodDir, failpoint, names, users};
 
 use super::{arguments, environment, users::Users};
 use crate::{
@@ -334,7 +334,10 @@ impl Planned {
         if place == Place::Prepared {
             prepare::sync(pod)?;
         }
-        Ok(pod.move_to(place)?)
+        failpoint!("pod-filled");
+        pod.move_to(place)?;
+        failpoint!("pod-moved");
+        Ok(())
     }
 }
 
