@@ -122,6 +122,29 @@ fn case_41_an_exhausted_range_says_so_and_dead_pods_free_it() {
 }
 
 #[test]
+fn case_42_a_firewall_that_drops_what_it_does_not_know_has_the_last_word() {
+    let rkt = Rkt::on_lan();
+    // As firewalld, or Docker by its policy, has it: what is dropped in one table is not saved by another.
+    rkt.lan()
+        .host_sh(
+            "nft 'add table inet other; add chain inet other forward { type filter hook forward priority 10; policy drop; }'",
+        )
+        .success();
+    let script = format!("ping -c 1 -W 2 {} >/dev/null && echo out || echo dropped", Lan::PEER);
+    let image = rkt.image("ping", |image| image.sh(&script));
+    let ping = || rkt.run_net(args![&image, "--caps-retain=CAP_NET_RAW"]).success();
+    ping().stdout_is("dropped\n");
+    let before = rkt.lan().host_sh("nft list table inet other").success().stdout;
+    rkt.lan()
+        .host_sh("nft add rule inet other forward iifname 'rkt-*' accept; nft add rule inet other forward oifname 'rkt-*' accept")
+        .success();
+    ping().stdout_is("out\n");
+    rkt.lan().host_sh("nft flush chain inet other forward").success();
+    let after = rkt.lan().host_sh("nft list table inet other").success().stdout;
+    assert_eq!(before, after, "it is as its owner made it");
+}
+
+#[test]
 fn case_42_reload_puts_flushed_rules_back() {
     let rkt = Rkt::on_lan();
     let image = with_port(&rkt, "mkdir /w; echo hi >/w/index.html; httpd -h /w; echo up; exec sleep 1000");
