@@ -117,6 +117,7 @@ fn make<'a>(
     failpoint!("pod-noted");
     // While init makes its namespaces ready.
     network.attach(pod, init)?;
+    network.introduce(pod, || etc::shared_hosts(pod, args))?;
     failpoint!("pod-networked");
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
@@ -154,7 +155,7 @@ fn make<'a>(
             let stdio = stdio::first(args, &mut output, terminal.as_ref(), index, app)?;
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
-        launcher.settle(init, state);
+        launcher.settle(init, network, state);
         failpoint!("pod-settled");
         write_state(pod, state)?;
         failpoint!("pod-told");
@@ -273,7 +274,7 @@ fn mapped_roots(pod: &Pod, init: &Init) -> Result<Vec<OwnedFd>> {
     pod.apps.iter().map(|app| mounts::root(pod, app.name(), Some(users))).collect()
 }
 
-/// The app's root, then its volumes, all detached.
+/// The app's root, then its volumes, then what names of other pods come in, all detached.
 fn descriptors(
     pod: &Pod,
     init: &Init,
@@ -292,6 +293,7 @@ fn descriptors(
         all.push(mounts::source(pod, mount, seed, users)?);
     }
     all.insert(0, root);
+    all.extend(mounts::hosts(pod)?);
     Ok(all)
 }
 

@@ -72,7 +72,7 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         read_only_root: pod_app.runtime.read_only_root_fs,
         mounts: mounts.iter().enumerate().map(|(source, mount)| spec_mount(source, mount)).collect(),
         unprotected_paths: args.insecure_paths,
-        etc: super::etc::files(pod, args, context.known.resolv.as_deref())?,
+        etc: super::etc::files(pod, args, context.known.resolv.as_deref(), mounts.len())?,
         exec: command(app)?,
         environment: environment(pod_app, context.terminal, metadata_url(args, context.known)),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
