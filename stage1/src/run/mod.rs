@@ -38,6 +38,7 @@ use crate::{
     stop_signal,
     sys::{self, SignalFd, Signals},
     terminal::Terminal,
+    wrap::{Notify, Taking},
 };
 use mutable::Mutable;
 
@@ -91,6 +92,7 @@ pub(crate) struct Made<'a> {
     output: Output,
     terminal: Option<Terminal>,
     apps: Vec<supervise::App>,
+    notify: Notify,
     /// What is needed to start more of them, where they come and go.
     mutable: Option<Mutable<'a>>,
 }
@@ -112,7 +114,10 @@ fn make<'a>(
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
     let mut mutable = if args.mutable { Some(Mutable::listen(args)?) } else { None };
-    let volumes = volumes::resolve(pod)?;
+    let mut volumes = volumes::resolve(pod)?;
+    let mut notify = Notify::new(&pod.uuid);
+    let takings = taking(pod, &mut notify, &mut volumes)?;
+    state.notifies = notify.speaks();
     let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
@@ -132,7 +137,7 @@ fn make<'a>(
                 app,
                 index,
                 launcher.as_mut(),
-                (&volumes[index], &limits[index]),
+                (&volumes[index], &takings[index], &limits[index]),
                 &context,
             )?);
         }
@@ -144,6 +149,7 @@ fn make<'a>(
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, state);
+        notify.is_in(state.slice.as_deref());
         write_state(pod, state)?;
         init.wait_ready()?;
         for (app, (mounts, stdio)) in apps.iter().zip(&handovers) {
@@ -152,7 +158,7 @@ fn make<'a>(
         Ok(apps)
     })();
     match built {
-        Ok(apps) => Ok(Made { launcher, output, terminal, apps, mutable }),
+        Ok(apps) => Ok(Made { launcher, output, terminal, apps, notify, mutable }),
         Err(error) => {
             // Without init nothing else works: what it complains of is the reason.
             let error = init.complaint().unwrap_or(error);
@@ -164,16 +170,27 @@ fn make<'a>(
     }
 }
 
+/// What each app gets to say how it is, with its place among the app's mounts.
+fn taking(pod: &Pod, notify: &mut Notify, volumes: &mut [Vec<volumes::Mount>]) -> Result<Vec<Taking>> {
+    let mut takings = Vec::new();
+    for (app, mounts) in pod.apps.iter().zip(volumes) {
+        let mut taking = notify.add(app)?;
+        mounts.extend(taking.socket.take().map(volumes::notify));
+        takings.push(taking);
+    }
+    Ok(takings)
+}
+
 /// Starts `app-exec` for an app.
 fn launch(
     pod: &Pod,
     app: &PodApp,
     index: usize,
     launcher: &mut dyn Launcher,
-    (mounts, limits): (&[volumes::Mount], &Limits),
+    (mounts, taking, limits): (&[volumes::Mount], &Taking, &Limits),
     context: &spec::Context<'_>,
 ) -> Result<supervise::App> {
-    let path = spec::write(pod, app, mounts, context)?;
+    let path = spec::write(pod, app, mounts, taking, context)?;
     let (control, theirs) = Control::pair()?;
     let stop_signal = stop_signal::of(&app.image).unwrap_or_else(|error| {
         output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
@@ -355,7 +372,16 @@ fn write_state(pod: &Pod, state: &RuntimeState) -> Result<()> {
 }
 
 fn block_signals() -> Result<SignalFd> {
-    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGWINCH, libc::SIGPIPE];
+    let signals = [
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGHUP,
+        libc::SIGWINCH,
+        libc::SIGPIPE,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ];
     Signals::block(&signals).and_then(|signals| signals.descriptor()).context("block signals")
 }
 

@@ -14,7 +14,7 @@ use rkt_pod::{layout, stage1::AppRequest};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    process::Pid,
+    process::{Pid, Signal},
 };
 use stage2::control::Report;
 
@@ -29,11 +29,15 @@ use crate::{
     pod::Pod,
     process,
     sys::SignalFd,
-    terminal::Terminal,
+    terminal::{self, Terminal},
+    wrap::Notify,
 };
 
 /// How long we wait for news of apps after their init is gone: they are dead, only the launcher's word is missing.
 const LAST_NEWS: Duration = Duration::from_secs(5);
+
+/// Its PID.
+const SERVICE_MANAGER: u32 = 1;
 
 /// The exit status of an app that died of SIGKILL.
 const KILLED: u8 = 128 + 9;
@@ -80,17 +84,27 @@ pub(crate) struct Supervisor<'a> {
     output: Output,
     terminal: Option<Terminal>,
     apps: Vec<App>,
+    notify: Notify,
     stop: Option<Stop>,
     /// When init was found dead.
     init_gone: Option<Instant>,
     /// The first failing app's status.
     exit: Option<u8>,
-    /// Whether the pod ends because somebody asked for it.
-    asked: bool,
+    /// How often somebody has asked for the pod's end, by who it was.
+    asked: [u32; 2],
     /// Where apps come and go, who asks for it; such a pod does not end with its apps.
     mutable: Option<Mutable<'a>>,
     /// Apps that were asked to end by themselves, and when each is killed.
     leaving: Vec<(usize, Instant)>,
+}
+
+/// Who wants the pod to end.
+#[derive(Debug, Clone, Copy)]
+enum Asker {
+    /// Whoever signals us.
+    Signal,
+    /// Whoever signals init.
+    Init,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -101,6 +115,8 @@ enum Source {
     Launcher,
     Control(usize),
     Stream(usize),
+    /// What an app says of itself.
+    Notify(usize),
     Terminal(usize),
     /// 0 is where callers come in.
     Caller(usize),
@@ -109,7 +125,7 @@ enum Source {
 impl<'a> Supervisor<'a> {
     /// Supervises `apps`, all of which the launcher has started.
     pub(crate) fn new(pod: &'a Pod, init: &'a Init, made: Made<'a>) -> Supervisor<'a> {
-        let Made { launcher, output, terminal, apps, mutable } = made;
+        let Made { launcher, output, terminal, apps, notify, mutable } = made;
         Supervisor {
             pod,
             init,
@@ -117,10 +133,11 @@ impl<'a> Supervisor<'a> {
             output,
             terminal,
             apps,
+            notify,
             stop: None,
             init_gone: None,
             exit: None,
-            asked: false,
+            asked: [0; 2],
             mutable,
             leaving: Vec::new(),
         }
@@ -174,6 +191,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd)));
+        sources.extend(self.notify.descriptors().map(|(app, fd)| (Source::Notify(app), fd)));
         if let Some(terminal) = &self.terminal {
             sources.extend(terminal.descriptors().map(|(index, fd)| (Source::Terminal(index), fd)));
         }
@@ -201,12 +219,12 @@ impl<'a> Supervisor<'a> {
     fn handle(&mut self, source: Source, signals: &SignalFd) -> Result<()> {
         match source {
             Source::Signals => {
-                while let Some(signal) = signals.next().context("read a signal")? {
-                    self.signal(signal);
+                while let Some((signal, sender)) = signals.next().context("read a signal")? {
+                    self.signal(signal, sender);
                 }
             }
             Source::Init => match self.init.read()? {
-                Word::PowerOff => self.request_stop(),
+                Word::PowerOff => self.request_stop(Asker::Init),
                 Word::Gone => self.init_is_gone(),
                 Word::Ready => {}
             },
@@ -223,6 +241,7 @@ impl<'a> Supervisor<'a> {
             }
             Source::Caller(index) => self.caller(index - 1),
             Source::Stream(stream) => self.output.pump(stream),
+            Source::Notify(app) => self.say_how_it_is(|notify| notify.hear(app)),
             Source::Terminal(end) => {
                 if let Some(terminal) = self.terminal.as_mut() {
                     terminal.pump(end);
@@ -232,11 +251,20 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn signal(&mut self, signal: i32) {
+    fn signal(&mut self, signal: i32, sender: u32) {
         match signal {
-            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => self.request_stop(),
+            // After ExecStop= comes the service manager's own request, which is no sign of impatience.
+            libc::SIGTERM if sender == SERVICE_MANAGER && self.stop.is_some() => {}
+            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => self.request_stop(Asker::Signal),
             // Losing the terminal ends a pod that has it, and no other.
-            libc::SIGHUP if self.terminal.is_some() => self.request_stop(),
+            libc::SIGHUP if self.terminal.is_some() => self.request_stop(Asker::Signal),
+            // Where there is none to lose, somebody wants the apps to read their configuration again.
+            libc::SIGHUP if !terminal::is_controlled() => {
+                self.pass_on(Signal::HUP);
+                self.notify.reloaded();
+            }
+            libc::SIGUSR1 => self.pass_on(Signal::USR1),
+            libc::SIGUSR2 => self.pass_on(Signal::USR2),
             libc::SIGWINCH => {
                 if let Some(terminal) = &self.terminal {
                     terminal.resize();
@@ -246,13 +274,43 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Somebody wants the pod to end. Who asks twice does not want to wait.
-    fn request_stop(&mut self) {
-        self.asked = true;
-        if self.stop.is_some() {
+    /// Sends a signal to all apps.
+    fn pass_on(&mut self, signal: Signal) {
+        for app in 0..self.apps.len() {
+            if self.apps[app].status.is_none() {
+                self.launcher.signal(app, signal);
+            }
+        }
+    }
+
+    /// Takes news of how apps are, and notes it when all are ready.
+    fn say_how_it_is(&mut self, news: impl FnOnce(&mut Notify)) {
+        let before = self.notify.is_ready();
+        news(&mut self.notify);
+        if !before
+            && self.notify.is_ready()
+            && self.notify.speaks()
+            && let Err(error) = rkt_pod::directory::write_atomically(
+                &self.pod.directory,
+                Path::new(layout::READY),
+                b"",
+                0o640,
+            )
+        {
+            output::say(&format!("note that the pod is ready: {error}"));
+        }
+    }
+
+    /// Somebody wants the pod to end. Who asks twice does not want to wait; a signal that was meant for all processes of a
+    /// unit or a terminal reaches init as well, and is one.
+    fn request_stop(&mut self, asker: Asker) {
+        let asked = &mut self.asked[asker as usize];
+        *asked += 1;
+        if *asked > 1 {
             self.kill_all();
-        } else {
+        } else if self.stop.is_none() {
             self.stop = Some(Stop { current: None });
+            self.notify.stopping();
             self.stop_next();
         }
     }
@@ -310,7 +368,14 @@ impl<'a> Supervisor<'a> {
             forget(self.pod, &file)?;
         }
         let launcher = self.launcher.as_mut();
-        self.apps.push(mutable.start(name, index, self.init, launcher, &mut self.output)?);
+        self.apps.push(mutable.start(
+            name,
+            index,
+            self.init,
+            launcher,
+            &mut self.output,
+            &mut self.notify,
+        )?);
         note(self.pod, &layout::app_started(name), b"")?;
         Ok(index)
     }
@@ -327,15 +392,20 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    fn was_asked(&self) -> bool {
+        self.asked.iter().any(|asked| *asked > 0)
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         let stop = self.stop.as_ref().and_then(|stop| stop.current).map(|(_, deadline)| deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
         let gone = self.init_gone.map(|since| since + LAST_NEWS);
-        leaving.chain(stop).chain(gone).min()
+        leaving.chain(stop).chain(gone).chain(self.notify.deadline()).min()
     }
 
     fn deadlines(&mut self) {
         let now = Instant::now();
+        self.notify.sign();
         if let Some(Stop { current: Some((app, deadline)) }) = self.stop
             && deadline <= now
         {
@@ -362,7 +432,7 @@ impl<'a> Supervisor<'a> {
 
     fn init_is_gone(&mut self) {
         self.init_gone = Some(Instant::now());
-        if !self.asked && self.stop.is_none() {
+        if !self.was_asked() && self.stop.is_none() {
             output::say("the pod's init was killed");
         }
     }
@@ -390,6 +460,7 @@ impl<'a> Supervisor<'a> {
 
     /// Notes the process of an app whose sandbox is built, so that it can be entered.
     fn runs(&mut self, index: usize) {
+        self.say_how_it_is(|notify| notify.built(index));
         if let Some(mutable) = &mut self.mutable {
             mutable.done(Waits::Start(index), None);
         }
@@ -445,6 +516,10 @@ impl<'a> Supervisor<'a> {
         }
         app.status = Some(status);
         app.control = None;
+        if status == 0 {
+            self.say_how_it_is(|notify| notify.ended(index));
+        }
+        let app = &mut self.apps[index];
         if let Some(mutable) = &mut self.mutable {
             let reason = app.reason.as_deref().unwrap_or("it has ended before it ran");
             mutable.done(Waits::Start(index), Some(reason));
