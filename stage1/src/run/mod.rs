@@ -38,7 +38,7 @@ use crate::{
     stop_signal,
     sys::{self, SignalFd, Signals},
     terminal::Terminal,
-    wrap::{Notify, Taking},
+    wrap::{Notify, Sockets, Taking},
 };
 use mutable::Mutable;
 
@@ -48,6 +48,7 @@ pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes the pod, waits for its end, and returns the exit status of `rkt run`.
 pub(crate) fn main() -> Result<u8> {
     let args = args::parse()?;
+    let sockets = Sockets::from_environment()?;
     let _lock = inherit_lock()?;
     let signals = block_signals()?;
     // Connecting takes as long as making the namespaces does: both at once.
@@ -70,7 +71,7 @@ pub(crate) fn main() -> Result<u8> {
     };
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
-    let made = make(&args, &pod, &init, &mut network, connecting, cgroup, &mut state);
+    let made = make(&args, &pod, &init, &mut network, (connecting, cgroup, sockets), &mut state);
     let mut supervisor = match made {
         Ok(made) => supervise::Supervisor::new(&pod, &init, made),
         Err(error) => {
@@ -103,8 +104,7 @@ fn make<'a>(
     pod: &'a Pod,
     init: &Init,
     network: &mut Network,
-    connecting: Option<Connecting>,
-    cgroup: Option<PodCgroup>,
+    (connecting, cgroup, sockets): (Option<Connecting>, Option<PodCgroup>, Sockets),
     state: &mut RuntimeState,
 ) -> Result<Made<'a>> {
     write_pids(pod, init)?;
@@ -116,7 +116,7 @@ fn make<'a>(
     let mut mutable = if args.mutable { Some(Mutable::listen(args)?) } else { None };
     let mut volumes = volumes::resolve(pod)?;
     let mut notify = Notify::new(&pod.uuid);
-    let takings = taking(pod, &mut notify, &mut volumes)?;
+    let takings = taking(pod, &mut notify, sockets, &mut volumes)?;
     state.notifies = notify.speaks();
     let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
@@ -152,8 +152,8 @@ fn make<'a>(
         notify.is_in(state.slice.as_deref());
         write_state(pod, state)?;
         init.wait_ready()?;
-        for (app, (mounts, stdio)) in apps.iter().zip(&handovers) {
-            hand_over(app, init, mounts, stdio)?;
+        for (index, (app, (mounts, stdio))) in apps.iter().zip(&handovers).enumerate() {
+            hand_over(app, init, mounts, stdio, &takings[index])?;
         }
         Ok(apps)
     })();
@@ -170,14 +170,21 @@ fn make<'a>(
     }
 }
 
-/// What each app gets to say how it is, with its place among the app's mounts.
-fn taking(pod: &Pod, notify: &mut Notify, volumes: &mut [Vec<volumes::Mount>]) -> Result<Vec<Taking>> {
+/// What each app gets of a service manager: a socket to say how it is, among its mounts, and those that are listened at for it.
+fn taking(
+    pod: &Pod,
+    notify: &mut Notify,
+    mut sockets: Sockets,
+    volumes: &mut [Vec<volumes::Mount>],
+) -> Result<Vec<Taking>> {
     let mut takings = Vec::new();
     for (app, mounts) in pod.apps.iter().zip(volumes) {
         let mut taking = notify.add(app)?;
         mounts.extend(taking.socket.take().map(volumes::notify));
+        taking.listen = sockets.of(&pod.manifest, app)?;
         takings.push(taking);
     }
+    sockets.close();
     Ok(takings)
 }
 
@@ -209,12 +216,19 @@ fn launch(
     Ok(supervise::App::new(app.name(), control, pid))
 }
 
-/// Passes `app-exec` the app's root, streams and volumes.
-fn hand_over(app: &supervise::App, init: &Init, mounts: &[OwnedFd], stdio: &[OwnedFd; 3]) -> Result<()> {
+/// Passes `app-exec` the app's root, streams, volumes and sockets.
+fn hand_over(
+    app: &supervise::App,
+    init: &Init,
+    mounts: &[OwnedFd],
+    stdio: &[OwnedFd; 3],
+    taking: &Taking,
+) -> Result<()> {
     let fds: Vec<BorrowedFd<'_>> = [init.pidfd(), mounts[0].as_fd()]
         .into_iter()
         .chain(stdio.iter().map(AsFd::as_fd))
         .chain(mounts[1..].iter().map(AsFd::as_fd))
+        .chain(taking.listen.iter().map(|(_, socket)| socket.as_fd()))
         .collect();
     app.hand_over(&fds)
 }

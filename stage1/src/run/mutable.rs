@@ -200,7 +200,7 @@ impl<'a> Mutable<'a> {
         let stdio = super::stdio::own(output, index, app)?;
         launcher.announce(app)?;
         let started = launch(&pod, app, index, launcher, (&mounts, &taking, &limits), &context)?;
-        hand_over(&started, init, &descriptors, &stdio)?;
+        hand_over(&started, init, &descriptors, &stdio, &taking)?;
         Ok(started)
     }
 

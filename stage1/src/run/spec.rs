@@ -97,6 +97,7 @@ fn build(
         oom_score_adj: rights.oom_score_adj(),
         pre_start: handler(HandlerName::PreStart),
         post_stop: handler(HandlerName::PostStop),
+        listen: taking.listen.iter().map(|(name, _)| name.clone()).collect(),
         terminal: context.terminal,
     })
 }

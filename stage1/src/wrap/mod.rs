@@ -5,5 +5,7 @@
 
 mod merged;
 mod notify;
+mod sockets;
 
 pub(crate) use notify::{Notify, SOCKET, Taking};
+pub(crate) use sockets::Sockets;

@@ -15,7 +15,7 @@ use rustix::{
     time::ClockId,
 };
 
-use super::merged::Merged;
+use super::{merged::Merged, sockets::Named};
 use crate::{output, pod::PodApp};
 
 /// Where an app finds its socket, as in a service of systemd's.
@@ -48,6 +48,8 @@ pub(crate) struct Taking {
     pub(crate) socket: Option<String>,
     /// Variables of its environment.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// The sockets at which a service manager listens for it.
+    pub(crate) listen: Vec<Named>,
 }
 
 impl Notify {
@@ -90,7 +92,7 @@ impl Notify {
         self.sockets.push(Some(socket));
         let mut environment = vec![("NOTIFY_SOCKET", SOCKET.to_owned())];
         environment.extend(self.watchdog.map(|interval| ("WATCHDOG_USEC", interval.as_micros().to_string())));
-        Ok(Taking { socket: Some(path), environment })
+        Ok(Taking { socket: Some(path), environment, listen: Vec::new() })
     }
 
     /// Whether some app speaks for itself.
