@@ -4,12 +4,13 @@ use std::{net::IpAddr, path::Path};
 
 use rustix::io::Errno;
 
+use rkt_pod::failpoint;
+
 use crate::{
     cni::{self, Chain, Directories, Outcome},
     config::{Cni, Kind, Native, Network},
     detach,
     error::{Error, Result},
-    failpoint::failpoint,
     host,
     link::{self, Namespace},
     native::{self, Plan},
@@ -37,6 +38,8 @@ pub struct Attached {
     pub networks: Vec<NetInfo>,
     /// The first that a network says of DNS, as `/etc/resolv.conf`.
     pub resolv: Option<String>,
+    /// Why its bandwidth is not limited everywhere, where it should be.
+    pub unlimited: Option<String>,
     /// Its namespace, where plugins will want it at the end. Without one the kernel takes it down with the last process.
     pub(crate) namespace: Option<Namespace>,
     _reservation: Reservation,
@@ -49,6 +52,8 @@ pub struct Request<'a> {
     pub networks: &'a [(Network, String)],
     /// Its ports.
     pub forwards: &'a [Forward],
+    /// How many bytes a second may go through each of its interfaces, in each direction.
+    pub bandwidth: Option<u64>,
     /// Where plugins are.
     pub directories: &'a Directories,
 }
@@ -68,12 +73,13 @@ pub fn attach(place: Place<'_>, pid: u32, request: Request<'_>) -> Result<Attach
         state: State::default(),
         infos: Vec::new(),
         resolv: None,
+        unlimited: None,
     };
     match attaching.all() {
         Ok(()) => {
-            let Attaching { infos: networks, resolv, namespace, state, .. } = attaching;
+            let Attaching { infos: networks, resolv, unlimited, namespace, state, .. } = attaching;
             let namespace = (!state.cni.is_empty()).then_some(namespace);
-            Ok(Attached { networks, resolv, namespace, _reservation: reservation })
+            Ok(Attached { networks, resolv, unlimited, namespace, _reservation: reservation })
         }
         Err(error) => {
             // What cannot be undone now is left to gc, which says so.
@@ -92,6 +98,7 @@ struct Attaching<'a> {
     state: State,
     infos: Vec<NetInfo>,
     resolv: Option<String>,
+    unlimited: Option<String>,
 }
 
 impl Attaching<'_> {
@@ -99,6 +106,8 @@ impl Attaching<'_> {
         let target = forwarded_to(self.request.networks);
         let plans = self.plan()?;
         self.state.interfaces = plans.iter().map(|(_, plan)| plan.host_interface.clone()).collect();
+        let limits = plans.iter().filter_map(|(_, plan)| plan.limit.as_ref());
+        self.state.limits = limits.map(|limit| limit.interface.clone()).collect();
         let plan = plans.iter().find(|(name, _)| target.is_some_and(|target| target.name == *name));
         let mut addresses = plan.map(|(_, plan)| plan.all()).unwrap_or_default();
         self.state.entries = ports::entries(self.request.forwards, &addresses);
@@ -149,6 +158,7 @@ impl Attaching<'_> {
             mtu,
             addresses,
             native: native.clone(),
+            limit: self.request.bandwidth.map(|rate| native::limit(uuid, number, rate)),
         };
         self.infos.push(NetInfo {
             if_name: plan.interface.clone(),
@@ -183,6 +193,10 @@ impl Attaching<'_> {
             plan.make_link(&mut self.host, self.pid).map_err(|error| error.of(network))?;
         }
         failpoint!("net-linked");
+        for (network, plan) in plans {
+            self.limit(plan).map_err(|error| error.of(network))?;
+        }
+        failpoint!("net-limited");
         let mut pod = self.namespace.inside(|| {
             plans.iter().try_for_each(|(_, plan)| host::trust_own_address(&plan.interface))?;
             Socket::open(Family::Route)
@@ -201,6 +215,18 @@ impl Attaching<'_> {
         Ok(())
     }
 
+    /// Limits what goes through an interface. A kernel that cannot do it is no reason to have no network.
+    fn limit(&mut self, plan: &Plan) -> Result<()> {
+        match plan.limit(&mut self.host) {
+            Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::OPNOTSUPP)) => {
+                let needs = "tbf, ifb, ingress, u32 and mirred of its traffic control";
+                self.unlimited = Some(format!("this machine's kernel lacks one of {needs} ({error})"));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     /// Has plugins add the pod to a network. That they were asked is noted before, so that they are asked to undo it.
     fn add(&mut self, number: usize, network: &Network, cni: &Cni, args: &str) -> Result<Outcome> {
         let directories = self.request.directories;
@@ -208,7 +234,12 @@ impl Attaching<'_> {
             Some(target) if target.name == network.name => self.request.forwards,
             _ => &[],
         };
-        let runtime = cni::runtime(cni, forwards);
+        if self.request.bandwidth.is_some() && !cni.can("bandwidth") {
+            let name = &network.name;
+            self.unlimited =
+                Some(format!("network {name:?} has no plugin with the capability \"bandwidth\""));
+        }
+        let runtime = cni::runtime(cni, forwards, self.request.bandwidth);
         let interface = format!("eth{number}");
         let namespace = self.namespace.path();
         self.state.cni.push(CniState {

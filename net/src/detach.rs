@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use rkt_pod::failpoint;
+
 use crate::{
     Attached, Place,
     cni::{Chain, Directories, Outcome},
     config::{Kind, Selection, Wanted, stored},
     error::{Error, Result},
-    failpoint::failpoint,
     lease,
     link::{self, Address, Namespace, Veth},
     netlink::{Batch, Family, Socket},
@@ -51,8 +52,9 @@ pub(crate) fn undo(place: Place<'_>, namespace: Option<&Namespace>, orderly: boo
         let left = remove(place, network, namespace);
         problems.extend(left.into_iter().map(|error| error.of(&network.network)));
     }
+    problems.extend(unlink(&state.limits).err());
     if !orderly {
-        problems.extend(unlink(&state).err());
+        problems.extend(unlink(&state.interfaces).err());
     }
     failpoint!("net-unlinked");
     problems.extend(lease::release(place.data, place.uuid).err());
@@ -70,12 +72,12 @@ fn unfilter(state: &State) -> Result<()> {
     nft::remove(&mut Socket::open(Family::Netfilter)?, &state.entries)
 }
 
-fn unlink(state: &State) -> Result<()> {
-    if state.interfaces.is_empty() {
+fn unlink(interfaces: &[String]) -> Result<()> {
+    if interfaces.is_empty() {
         return Ok(());
     }
     let mut socket = Socket::open(Family::Route)?;
-    state.interfaces.iter().try_for_each(|name| link::remove(&mut socket, name))
+    interfaces.iter().try_for_each(|name| link::remove(&mut socket, name))
 }
 
 /// Has plugins remove the pod from a network.

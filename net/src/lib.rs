@@ -11,7 +11,6 @@ pub mod cni;
 pub mod config;
 mod detach;
 pub mod error;
-mod failpoint;
 mod host;
 mod lease;
 mod link;

@@ -125,7 +125,8 @@ pub fn check(data: &Path) -> Result<Vec<String>> {
     for pod in lookup::all(data, &[Place::Run])?.into_iter().filter(runs) {
         let Some(state) = State::of_pod(&pod.path())? else { continue };
         let uuid = pod.uuid();
-        for name in state.interfaces.iter().filter(|name| !interfaces.contains(name)) {
+        let made = state.interfaces.iter().chain(&state.limits);
+        for name in made.filter(|name| !interfaces.contains(name)) {
             problems.push(format!("pod {uuid}: interface {name} is gone"));
         }
         if !state.interfaces.is_empty() && !has_table {

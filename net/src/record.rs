@@ -63,6 +63,9 @@ pub(crate) struct State {
     /// Interfaces on the host.
     #[serde(default)]
     pub(crate) interfaces: Vec<String>,
+    /// Interfaces on the host that are the other end of nothing, and do not go with the pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) limits: Vec<String>,
     /// What it has in the packet filter.
     #[serde(default)]
     pub(crate) entries: Vec<Entry>,

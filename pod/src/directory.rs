@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::{
     error::{Error, Result, io_error, std_error},
-    layout,
+    failpoint, layout,
     lock::{Kind, Lock},
     stage1::RuntimeState,
     state::{Place, State},
@@ -74,6 +74,7 @@ impl PodDir {
             rustix::fs::mkdir(pod.path(), mode).map_err(io_error("make directory", &pod.path()))?;
         }
         let lock = pod.lock()?;
+        failpoint!("pod-created");
         pod.move_to(Place::Prepare)?;
         Ok((pod, lock))
     }

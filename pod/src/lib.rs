@@ -1,5 +1,5 @@
 //! What stage0 and stage1 share: where a pod's files are ([`layout`]), in which state a pod is and who works on it
-//! ([`state`], [`lock`], [`directory`], [`view`]), how pods are found ([`lookup`]), what users are told ([`message`]), how trees of
+//! ([`state`], [`lock`], [`directory`], [`view`]), how pods are found ([`lookup`]), which process is an app's ([`process`]), what users are told ([`message`]), how trees of
 //! files are copied and removed ([`files`]), what apps and pods are given besides their manifests ([`extras`], [`sysctl`]),
 //! where their output goes ([`streams`]), which users of the host are a pod's ([`users`]), and how stage0 calls a stage1 ([`stage1`]).
 //!
@@ -9,6 +9,7 @@
 pub mod directory;
 pub mod error;
 pub mod extras;
+pub mod failpoint;
 pub mod files;
 pub mod layout;
 pub mod lock;
@@ -16,6 +17,7 @@ pub mod lookup;
 pub mod message;
 pub mod names;
 pub mod overlay;
+pub mod process;
 pub mod stage1;
 pub mod state;
 pub mod streams;

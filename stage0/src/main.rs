@@ -2,7 +2,6 @@
 
 mod commands;
 mod config;
-mod failpoint;
 mod fetch;
 mod http;
 mod keys;

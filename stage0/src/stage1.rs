@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rkt_pod::{
-    Lock, PodDir,
+    Lock, PodDir, failpoint,
     stage1::{self, ENV_LOCK_FD, Entry, RunArgs},
 };
 
@@ -55,8 +55,10 @@ fn command(program: &Path, entry: Entry, pod: &PodDir) -> Command {
     }
     // Tests kill stage1 at its steps, too.
     #[cfg(debug_assertions)]
-    if let Some(step) = std::env::var_os("RKT_FAILPOINT") {
-        command.env("RKT_FAILPOINT", step);
+    for variable in rkt_pod::failpoint::VARIABLES {
+        if let Some(step) = std::env::var_os(variable) {
+            command.env(variable, step);
+        }
     }
     command
 }
@@ -67,6 +69,7 @@ pub(crate) fn run(program: &Path, pod: &PodDir, lock: &Lock, args: &RunArgs) -> 
         Ok(fd) => fd,
         Err(errno) => return anyhow::Error::from(errno).context("pass on the pod's lock"),
     };
+    failpoint!("pod-executes");
     let error =
         command(program, Entry::Run, pod).env(ENV_LOCK_FD, fd.to_string()).args(args.to_args()).exec();
     anyhow::Error::from(error).context(format!("execute {}", program.display()))

@@ -6,6 +6,7 @@
 mod cgroup;
 mod enter;
 mod entry;
+mod flow;
 mod init;
 mod launcher;
 mod mounts;
@@ -13,7 +14,6 @@ mod network;
 mod output;
 mod overlay;
 mod pod;
-mod process;
 mod resources;
 mod run;
 mod stop_signal;

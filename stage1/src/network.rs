@@ -11,7 +11,11 @@ use rkt_net::{Attached, Directories, Forward, Network as Configured, Place, Requ
 use rkt_pod::{layout, stage1::RunArgs};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::{init::Init, output, pod::Pod};
+use crate::{init::Init, output, pod::Pod, resources::bandwidth};
+
+/// Why an app's bandwidth is not limited beside others.
+pub(crate) const SHARED: &str =
+    "the pod's apps share its interfaces: limit the pod (--pod-network-bandwidth)";
 
 /// What a pod's networks say of names.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +33,9 @@ pub(crate) struct Network {
     networks: Vec<(Configured, String)>,
     forwards: Vec<Forward>,
     directories: Directories,
+    bandwidth: Option<u64>,
+    /// Whether apps have the pod's interfaces to themselves.
+    lone_app: bool,
     attached: Option<Attached>,
 }
 
@@ -44,7 +51,18 @@ impl Network {
             Selection::Host | Selection::None => Vec::new(),
             _ => rkt_net::config::stored(&pod.path, &selection)?,
         };
-        Ok(Network { selection, networks, forwards, directories, attached: None })
+        let lone_app = !args.mutable && pod.apps.len() == 1;
+        let bandwidth = lowest_bandwidth(pod, lone_app)?;
+        Ok(Network { selection, networks, forwards, directories, bandwidth, lone_app, attached: None })
+    }
+
+    /// Why the bandwidth of the pod, and of an app of it, is not limited. Known when it has its networks.
+    pub(crate) fn unlimited(&self) -> (Option<&str>, Option<&str>) {
+        let pod = match &self.attached {
+            Some(attached) => attached.unlimited.as_deref(),
+            None => Some("the pod has no network interface of its own to limit"),
+        };
+        (pod, pod.or((!self.lone_app).then_some(SHARED)))
     }
 
     /// Whether the pod has a network namespace of its own.
@@ -58,8 +76,12 @@ impl Network {
             return Ok(());
         }
         let pid = u32::try_from(init.pid.as_raw_nonzero().get())?;
-        let request =
-            Request { networks: &self.networks, forwards: &self.forwards, directories: &self.directories };
+        let request = Request {
+            networks: &self.networks,
+            forwards: &self.forwards,
+            directories: &self.directories,
+            bandwidth: self.bandwidth,
+        };
         let attached = rkt_net::attach(place(pod), pid, request).context("set up the pod's network")?;
         self.attached = Some(attached);
         Ok(())
@@ -87,6 +109,17 @@ impl Network {
             output::say(&format!("take down the pod's network: {problem}"));
         }
     }
+}
+
+/// What may go through the pod's interfaces. An app that is alone in its pod bounds it.
+fn lowest_bandwidth(pod: &Pod, lone_app: bool) -> Result<Option<u64>> {
+    let whole = bandwidth(&pod.manifest.isolators).context("the pod's isolators")?;
+    let mut all = vec![whole];
+    for app in &pod.apps {
+        let own = bandwidth(&app.app.isolators).with_context(|| format!("app {:?}", app.name()))?;
+        all.push(own.filter(|_| lone_app));
+    }
+    Ok(all.into_iter().flatten().min())
 }
 
 /// Has this process's further children be born beside it, and not in the PID namespace of a pod that is dead.

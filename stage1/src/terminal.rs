@@ -8,11 +8,17 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustix::{
+    event::PollFlags,
     io::Errno,
     pty::OpenptFlags,
     stdio::{stdin, stdout},
     termios::{OptionalActions, Termios},
 };
+
+use crate::flow::{Flow, Sink};
+
+/// How much is moved at once, in bytes.
+const CHUNK: usize = 16 * 1024;
 
 /// The two ends that are pumped.
 const FROM_USER: usize = 0;
@@ -22,11 +28,11 @@ const FROM_APP: usize = 1;
 #[derive(Debug)]
 pub(crate) struct Terminal {
     main: OwnedFd,
-    /// Where the app's output goes.
-    screen: BorrowedFd<'static>,
     before: Termios,
-    user_open: bool,
-    app_open: bool,
+    /// What the user types, on its way to the app.
+    keyboard: Flow,
+    /// The app's output, on its way to the user.
+    screen: Flow,
 }
 
 /// Whether this process belongs to a session with a terminal, which may be lost.
@@ -46,7 +52,9 @@ impl Terminal {
         rustix::pty::grantpt(&main).context("make a pseudo-terminal")?;
         rustix::pty::unlockpt(&main).context("unlock the pseudo-terminal")?;
         let before = rustix::termios::tcgetattr(stdin()).context("read the terminal's settings")?;
-        let terminal = Terminal { main, screen: stdout(), before, user_open: true, app_open: true };
+        let typed = Sink::own(main.try_clone().context("duplicate the pseudo-terminal")?)?;
+        let (keyboard, screen) = (Flow::new(typed, CHUNK), Flow::new(Sink::standard(stdout()), CHUNK));
+        let terminal = Terminal { main, before, keyboard, screen };
         terminal.resize();
         let mut raw = terminal.before.clone();
         raw.make_raw();
@@ -69,7 +77,7 @@ impl Terminal {
 
     /// Has the app's output go to another terminal than our standard output.
     pub(crate) fn show_on(&mut self, screen: BorrowedFd<'static>) {
-        self.screen = screen;
+        self.screen = Flow::new(Sink::standard(screen), CHUNK);
     }
 
     /// Gives the app's terminal the size of the user's.
@@ -81,31 +89,35 @@ impl Terminal {
         }
     }
 
-    /// The ends to watch, each with the index that [`Terminal::pump`] takes.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        let user = self.user_open.then_some((FROM_USER, stdin()));
-        let app = self.app_open.then_some((FROM_APP, self.main.as_fd()));
+    /// What to wait for, each with the index that [`Terminal::pump`] takes.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, PollFlags)> {
+        let user = self.keyboard.waits(stdin()).map(|(fd, flags)| (FROM_USER, fd, flags));
+        let app = self.screen.waits(self.main.as_fd()).map(|(fd, flags)| (FROM_APP, fd, flags));
         user.into_iter().chain(app)
     }
 
-    /// Moves on what one end has to say now.
+    /// Goes on with one direction, after what it was waiting for.
     pub(crate) fn pump(&mut self, end: usize) {
-        let mut buffer = [0; 16 * 1024];
         if end == FROM_USER {
-            self.user_open = copy(stdin(), self.main.as_fd(), &mut buffer);
+            self.keyboard.advance(stdin());
         } else {
-            self.app_open = copy(self.main.as_fd(), self.screen, &mut buffer);
+            self.screen.advance(self.main.as_fd());
         }
     }
 
-    /// Moves on what the app wrote before it ended.
-    pub(crate) fn finish(&mut self) {
-        if rustix::io::ioctl_fionbio(&self.main, true).is_err() {
-            return;
-        }
-        while self.app_open {
-            self.pump(FROM_APP);
-        }
+    /// Moves on what the app wrote before it ended, as far as the user's terminal takes it.
+    pub(crate) fn drain(&mut self) {
+        self.screen.drain(self.main.as_fd());
+    }
+
+    /// The user's terminal, where it has not taken all.
+    pub(crate) fn blocked(&self) -> Option<BorrowedFd<'_>> {
+        self.screen.is_blocked().then(|| self.screen.sink())
+    }
+
+    /// Shows nothing any more.
+    pub(crate) fn give_up(&mut self) {
+        self.screen.give_up();
     }
 }
 
@@ -118,21 +130,4 @@ impl Drop for Terminal {
             sleep(Duration::from_millis(1));
         }
     }
-}
-
-/// Copies what is there now; `false` at the end of either side. An app's side that nobody has open reads as `EIO`.
-pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
-    let length = match rustix::io::read(from, &mut *buffer) {
-        Ok(0) | Err(_) => return false,
-        Ok(length) => length,
-    };
-    let mut rest = &buffer[..length];
-    while !rest.is_empty() {
-        match rustix::io::write(to, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
-    true
 }

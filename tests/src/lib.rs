@@ -38,7 +38,7 @@ pub use crate::{
     place::{Launcher, host_busybox},
     pod::Pod,
     pty::Terminal,
-    rkt::{Rkt, run, wait_until},
+    rkt::{Rkt, run, wait_until, wait_until_within},
 };
 
 /// Arguments of a command, of any types that a path or a word can have.

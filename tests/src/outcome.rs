@@ -16,7 +16,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn new(command: String, output: &Output) -> Outcome {
+    /// What `command` has said, and how it ended.
+    pub fn new(command: String, output: &Output) -> Outcome {
         Outcome {
             command,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

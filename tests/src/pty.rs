@@ -23,6 +23,20 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `command` in a session of its own with a new terminal, 80 by 24, as `login` would.
     pub fn start(inner: &Command) -> Terminal {
+        let terminal = Terminal::start_unread(inner);
+        let (sink, mut source) = (Arc::clone(&terminal.text), terminal.master.try_clone().unwrap());
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // The end of the other side is an error (EIO) here.
+            while let Ok(count @ 1..) = source.read(&mut buffer) {
+                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        terminal
+    }
+
+    /// The same, with nobody who looks at the screen.
+    pub fn start_unread(inner: &Command) -> Terminal {
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(inner.get_program()).args(inner.get_args());
         for (name, value) in inner.get_envs() {
@@ -45,16 +59,7 @@ impl Terminal {
         command.stdout(std::process::Stdio::null());
         command.stderr(std::process::Stdio::null());
         let master = File::from(master);
-        let text = Arc::new(Mutex::new(String::new()));
-        let (sink, mut source) = (Arc::clone(&text), master.try_clone().unwrap());
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // The end of the other side is an error (EIO) here.
-            while let Ok(count @ 1..) = source.read(&mut buffer) {
-                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
-            }
-        });
-        Terminal { master, child, text }
+        Terminal { master, child, text: Arc::default() }
     }
 
     /// Types.

@@ -371,10 +371,16 @@ pub fn run(command: &mut Command) -> Outcome {
 
 /// Waits until `done` says yes, and panics with `what` where it does not within 20 seconds.
 #[track_caller]
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_until_within(Duration::from_secs(20), what, done);
+}
+
+/// The same, within another time.
+#[track_caller]
+pub fn wait_until_within(time: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + time;
     while !done() {
-        assert!(Instant::now() < end, "waited 20 s for: {what}");
+        assert!(Instant::now() < end, "waited {time:?} for: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,9 +1,6 @@
 //! Networks that CNI plugins make: Debian's, and such as nobody wants.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../net/src/failpoint/names.rs"]
-mod names;
-
 use std::{
     fs,
     io::{Read, Write},
@@ -13,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rkt_pod::failpoint::names;
 use rkt_tests::{Lan, Pod, Rkt, args, run, wait_until};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
@@ -189,7 +187,7 @@ fn gc_has_plugins_undo_what_a_dead_pod_had() {
     pod.wait();
     rkt.collect();
     assert_eq!((rules(), leased(&rkt, "p")), (Vec::new(), Vec::new()));
-    for step in names::NAMES
+    for step in names::NET
         .into_iter()
         .filter(|name| cfg!(debug_assertions) && ["net-noted", "net-added", "net-told"].contains(name))
     {
@@ -224,6 +222,7 @@ fn case_40_what_a_plugin_says_is_shown_and_what_was_done_before_is_undone() {
             "no more; of this",
         ),
         ("hangs", "[ $CNI_COMMAND = DEL ] || { sleep 1000 & sleep 1000; }", "has not ended within 1 s"),
+        ("shuts", "[ $CNI_COMMAND = DEL ] || { exec >&-; sleep 1000; }", "has not ended within 1 s"),
         ("rubbish", "[ $CNI_COMMAND = DEL ] || echo rubbish", "not JSON"),
         ("endless", "[ $CNI_COMMAND = DEL ] || yes", "has more than"),
         ("silent", "exit 0", "no answer"),
@@ -239,6 +238,10 @@ fn case_40_what_a_plugin_says_is_shown_and_what_was_done_before_is_undone() {
         assert_eq!(leased(&rkt, "p"), Vec::<String>::new(), "{name}: the first plugin's work is undone");
         fs::remove_file(net_d(&rkt).join(name)).unwrap();
     }
+    // What it leaves running keeps nobody waiting.
+    plugin(&rkt, "leaves", &format!("sleep 3 & {answer}"));
+    configure(&rkt, "10-p.conflist", &list("leaves"));
+    rkt.run_net(args!["--net=p", &image]).success();
     configure(&rkt, "10-p.conflist", &list("nowhere"));
     let before = rkt.pods_on_disk().len();
     let end = rkt.run_net(args!["--net=p", &image]);

@@ -4,11 +4,9 @@
 //! Only debug builds can be killed at a step.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../net/src/failpoint/names.rs"]
-mod names;
-
 use std::{net::TcpStream, path::PathBuf};
 
+use rkt_pod::failpoint::names;
 use rkt_tests::{Lan, Rkt, args, run, wait_until};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
@@ -23,7 +21,7 @@ fn with_port(rkt: &Rkt, script: &str) -> PathBuf {
 
 fn steps() -> impl Iterator<Item = &'static str> {
     // Others than debug builds have none.
-    names::NAMES.into_iter().filter(|name| cfg!(debug_assertions) && !PLUGINS.contains(name))
+    names::NET.into_iter().filter(|name| cfg!(debug_assertions) && !PLUGINS.contains(name))
 }
 
 #[test]
@@ -31,7 +29,7 @@ fn gc_undoes_what_a_pod_had_at_any_step() {
     let rkt = Rkt::on_lan();
     let image = with_port(&rkt, "true");
     for step in steps() {
-        let args = rkt.net_args(args!["--port=http:8080", &image]);
+        let args = rkt.net_args(args!["--port=http:8080", "--pod-network-bandwidth=1M", &image]);
         let end = run(rkt.command(args).env("RKT_FAILPOINT", step));
         assert_eq!(end.status, 128 + 9, "{step}: it was not killed\n{end:?}");
         rkt.collect();

@@ -3,14 +3,12 @@
 //! Only debug builds can be killed so. Steps of verifying signatures are in the tests of trust.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../stage0/src/failpoint/names.rs"]
-mod names;
-
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use rkt_pod::failpoint::names;
 use rkt_tests::{
     Rkt,
     archive::{Archive, Header},
@@ -37,7 +35,7 @@ const SIGNED: [&str; 2] = ["import-copied", "import-verified"];
 fn steps(group: &str) -> Vec<&'static str> {
     let beginnings = GROUPS.iter().find(|(name, _)| *name == group).unwrap().1;
     let ours = |name: &&str| beginnings.iter().any(|b| name.starts_with(b)) && !SIGNED.contains(name);
-    let found: Vec<&str> = names::NAMES.into_iter().filter(ours).collect();
+    let found: Vec<&str> = names::STORE.into_iter().filter(ours).collect();
     assert!(!found.is_empty(), "{group}");
     found
 }
@@ -75,7 +73,7 @@ fn whole(rkt: &Rkt, step: &str, image: &str, want: &str) {
 
 #[test]
 fn all_steps_are_in_a_group() {
-    for name in names::NAMES {
+    for name in names::STORE {
         let in_groups = GROUPS.iter().filter(|(_, b)| b.iter().any(|b| name.starts_with(b))).count();
         assert_eq!(in_groups, 1, "{name}");
     }

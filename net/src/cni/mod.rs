@@ -13,13 +13,15 @@ pub(crate) use result::Outcome;
 
 use serde_json::{Value, json};
 
-use crate::{Forward, config::Cni};
+use crate::{Forward, config::Cni, link::Rate};
 
-/// What plugins that can do it are told of the pod: ports, and the address that it wishes for.
-pub(crate) fn runtime(cni: &Cni, forwards: &[Forward]) -> Value {
+/// A network's own largest packet is not known before it is there.
+const LARGEST_PACKET: u32 = 9000;
+
+/// What plugins that can do it are told of the pod: its ports, and how many bytes a second may go through its interface.
+pub(crate) fn runtime(cni: &Cni, forwards: &[Forward], bandwidth: Option<u64>) -> Value {
     let mut runtime = serde_json::Map::new();
-    let can = |capability: &str| cni.plugins.iter().any(|plugin| plugin["capabilities"][capability] == true);
-    if can("portMappings") && !forwards.is_empty() {
+    if cni.can("portMappings") && !forwards.is_empty() {
         let one = |forward: &Forward| {
             let mut mapping = json!({
                 "hostPort": forward.host_port,
@@ -32,6 +34,14 @@ pub(crate) fn runtime(cni: &Cni, forwards: &[Forward]) -> Value {
             mapping
         };
         runtime.insert("portMappings".to_owned(), forwards.iter().map(one).collect());
+    }
+    if let Some(rate) = bandwidth.filter(|_| cni.can("bandwidth")) {
+        // In bits.
+        let burst = u64::from(Rate { rate, mtu: LARGEST_PACKET }.burst()) * 8;
+        let rate = rate.saturating_mul(8);
+        let told =
+            json!({"ingressRate": rate, "ingressBurst": burst, "egressRate": rate, "egressBurst": burst});
+        runtime.insert("bandwidth".to_owned(), told);
     }
     Value::Object(runtime)
 }

@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
-    os::unix::process::CommandExt,
+    io::{self, Read, Seek, Write},
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,7 +11,9 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    process::{Pid, Signal, kill_process_group},
+    fs::{MemfdFlags, memfd_create},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 use serde_json::Value;
 
@@ -77,8 +79,9 @@ pub(crate) struct Request<'a> {
 pub(crate) fn ask(name: &str, config: &Value, request: &Request<'_>) -> Result<Option<Value>> {
     let program = find(request.directories, name)?;
     let shown = || format!("plugin {name:?}: {}", request.command);
-    let mut child = spawn(&program, request).map_err(failed("start", program.display()))?;
-    let text = talk(&mut child, config.to_string().as_bytes(), request.timeout);
+    let config = file(config.to_string().as_bytes()).map_err(failed("make a file for", shown()))?;
+    let mut child = spawn(&program, config, request).map_err(failed("start", program.display()))?;
+    let text = talk(&mut child, request.timeout);
     if text.is_err() {
         // Whatever it has started goes with it.
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -107,7 +110,15 @@ pub(crate) fn ask(name: &str, config: &Value, request: &Request<'_>) -> Result<O
     refused(format!("{}: {}", shown(), reason.replace(|c: char| c.is_control(), " ")))
 }
 
-fn spawn(program: &Path, request: &Request<'_>) -> io::Result<Child> {
+/// The configuration as a file that it can be read from: a plugin that does not read it cannot keep us waiting.
+fn file(config: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("cni-config", MemfdFlags::CLOEXEC)?);
+    file.write_all(config)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn spawn(program: &Path, config: File, request: &Request<'_>) -> io::Result<Child> {
     let mut command = Command::new(program);
     command
         .env("CNI_COMMAND", request.command)
@@ -116,34 +127,28 @@ fn spawn(program: &Path, request: &Request<'_>) -> io::Result<Child> {
         .env("CNI_IFNAME", request.interface)
         .env("CNI_ARGS", request.args)
         .env("CNI_PATH", request.directories.joined())
-        .stdin(Stdio::piped())
+        .stdin(config)
         .stdout(Stdio::piped())
         .process_group(0);
     command.spawn()
 }
 
-/// Writes the configuration and reads the answer, within the deadline.
-fn talk(child: &mut Child, config: &[u8], within: Duration) -> io::Result<Vec<u8>> {
+/// Reads the answer, until the plugin has ended. What it has started and left behind may hold its stdout open.
+fn talk(child: &mut Child, within: Duration) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + within;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(config) {
-            // It may have seen enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-            _ => {}
-        }
-    }
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let ended = pidfd_open(pid, PidfdFlags::empty())?;
     let mut text = Vec::new();
-    let Some(mut stdout) = child.stdout.take().map(|stdout| File::from(std::os::fd::OwnedFd::from(stdout)))
-    else {
-        return Ok(text);
-    };
-    let mut buffer = [0; 8192];
+    let Some(stdout) = child.stdout.take() else { return Ok(text) };
+    rustix::io::ioctl_fionbio(&stdout, true)?;
+    let mut stdout = Some(File::from(OwnedFd::from(stdout)));
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-        let mut fds = [PollFd::new(&stdout, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&ended, PollFlags::IN)];
+        fds.extend(stdout.as_ref().map(|stdout| PollFd::new(stdout, PollFlags::IN)));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
-            Err(rustix::io::Errno::INTR) => continue,
+            Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
             Ok(0) => {
                 let seconds = within.as_secs();
@@ -151,9 +156,28 @@ fn talk(child: &mut Child, config: &[u8], within: Duration) -> io::Result<Vec<u8
             }
             Ok(_) => {}
         }
-        match stdout.read(&mut buffer)? {
-            0 => return Ok(text),
-            length => text.extend(&buffer[..length]),
+        let has_ended = !fds[0].revents().is_empty();
+        if let Some(open) = &mut stdout
+            && read(open, &mut text)?
+        {
+            stdout = None;
+        }
+        if has_ended {
+            return Ok(text);
+        }
+    }
+}
+
+/// Reads what there is by now. Returns whether there will be no more.
+fn read(stdout: &mut File, text: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; 8192];
+    loop {
+        match stdout.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(length) => text.extend(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
         if text.len() as u64 > LONGEST {
             return Err(io::Error::other(format!("its answer has more than {LONGEST} bytes")));

@@ -49,6 +49,13 @@ pub struct Cni {
     pub timeout: Duration,
 }
 
+impl Cni {
+    /// Whether one of its plugins can do something with what it is told of the pod by that name.
+    pub fn can(&self, capability: &str) -> bool {
+        self.plugins.iter().any(|plugin| plugin["capabilities"][capability] == true)
+    }
+}
+
 impl Network {
     /// Whether what leaves the network looks as if it came from this machine.
     pub fn masquerades(&self) -> bool {
@@ -62,7 +69,7 @@ impl Network {
     pub fn forwards_ports(&self) -> bool {
         match &self.kind {
             Kind::Native(_) => false,
-            Kind::Cni(cni) => cni.plugins.iter().any(|plugin| plugin["capabilities"]["portMappings"] == true),
+            Kind::Cni(cni) => cni.can("portMappings"),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod namespace;
 mod requests;
+mod shape;
 
 pub(crate) use namespace::{Namespace, fresh};
-pub(crate) use requests::{Address, Route, Veth, address, route, up, veth};
+pub(crate) use requests::{Address, Route, Veth, address, ifb, route, up, veth};
+pub(crate) use shape::{Rate, lead_arriving, leaving};
 
 use std::net::IpAddr;
 

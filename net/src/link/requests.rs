@@ -73,6 +73,18 @@ pub(crate) fn veth(batch: &mut Batch, veth: Veth<'_>) {
     batch.add("make interface", veth.host, &request);
 }
 
+/// Makes an interface, and brings it up, that gives back what is led through it.
+pub(crate) fn ifb(batch: &mut Batch, name: &str, mtu: u32) {
+    let mut header = Ifinfomsg::new();
+    header.ifi_flags = IfinfoFlags::Up as u32;
+    header.ifi_change = IfinfoFlags::Up as u32;
+    let mut request = rt_link::Request::new().set_create().set_excl().op_newlink_do(&header);
+    let mut info = Vec::new();
+    info_kind(&mut info, b"ifb");
+    with_info(request.encode().push_ifname_bytes(name.as_bytes()).push_mtu(mtu), &info);
+    batch.add("make interface", name, &request);
+}
+
 fn info_kind(info: &mut Vec<u8>, kind: &[u8]) {
     push_header(info, IFLA_INFO_KIND, u16::try_from(kind.len() + 1).unwrap_or(1));
     info.extend(kind);

@@ -32,6 +32,17 @@ pub(crate) struct Plan {
     pub(crate) addresses: Addresses,
     /// The network.
     pub(crate) native: Native,
+    /// What holds the interface's bandwidth, where that is limited.
+    pub(crate) limit: Option<Limit>,
+}
+
+/// A limit of what goes through a pod's interface, in each direction.
+#[derive(Debug, Clone)]
+pub(crate) struct Limit {
+    /// Bytes a second.
+    pub(crate) rate: u64,
+    /// The interface on the host that what comes from the pod waits in.
+    pub(crate) interface: String,
 }
 
 /// What interfaces of pods begin with whose packets leave as if they came from this machine.
@@ -40,6 +51,8 @@ pub(crate) const HIDDEN_PREFIX: &str = "rkt-m";
 pub(crate) const CLOSED_PREFIX: &str = "rkt-c";
 /// What those of others begin with.
 const OPEN_PREFIX: &str = "rkt-o";
+/// What those begin with that what comes from a pod waits in.
+const LIMIT_PREFIX: &str = "rkt-l";
 
 /// The name of the interface on the host for a pod's network number `number`. The rules of the packet filter go by what it
 /// begins with.
@@ -49,8 +62,17 @@ pub(crate) fn host_interface(uuid: &str, native: &Native, number: usize) -> Stri
         Native { masquerade: true, .. } => HIDDEN_PREFIX,
         Native { .. } => OPEN_PREFIX,
     };
+    format!("{prefix}{}", ending(uuid, number))
+}
+
+/// A limit for a pod's network number `number`.
+pub(crate) fn limit(uuid: &str, number: usize, rate: u64) -> Limit {
+    Limit { rate, interface: format!("{LIMIT_PREFIX}{}", ending(uuid, number)) }
+}
+
+fn ending(uuid: &str, number: usize) -> String {
     let last = u32::try_from(number).ok().and_then(|number| char::from_digit(number, 36)).unwrap_or('z');
-    format!("{prefix}{}-{last}", short(uuid))
+    format!("{}-{last}", short(uuid))
 }
 
 /// Whether an interface on the host is one of this pod.
@@ -90,12 +112,26 @@ impl Plan {
         host.execute(&batch)
     }
 
+    /// Limits what goes through the interface. All of it is done on the host's side, where the pod cannot undo it: what goes
+    /// to the pod waits before the host's end. What comes from it has already passed that when the host sees it, so that
+    /// it is led through one more interface to wait there.
+    pub(crate) fn limit(&self, host: &mut Socket) -> Result<()> {
+        let Some(limit) = &self.limit else { return Ok(()) };
+        let rate = link::Rate { rate: limit.rate, mtu: self.mtu };
+        let mut batch = Batch::default();
+        link::ifb(&mut batch, &limit.interface, self.mtu);
+        host.execute(&batch)?;
+        let (end, waiting) = (find(host, &self.host_interface)?, find(host, &limit.interface)?);
+        let mut batch = Batch::default();
+        link::leaving(&mut batch, end.index, &end.name, rate);
+        link::leaving(&mut batch, waiting.index, &waiting.name, rate);
+        link::lead_arriving(&mut batch, end.index, &end.name, waiting.index);
+        host.execute(&batch)
+    }
+
     /// Gives the host its side of the addresses and routes.
     pub(crate) fn address_host(&self, host: &mut Socket) -> Result<()> {
-        let name = &self.host_interface;
-        let made = link::by_name(host, name)?;
-        let made =
-            made.ok_or_else(|| Error::Refused(format!("interface {name} vanished: who removed it?")))?;
+        let made = find(host, &self.host_interface)?;
         let mut batch = Batch::default();
         for (pod, gateway, _) in self.families() {
             let bits = if pod.is_ipv4() { 32 } else { 128 };

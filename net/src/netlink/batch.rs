@@ -28,6 +28,13 @@ impl Batch {
         self.labels.push(Some((operation, object.into())));
     }
 
+    /// The same of a request that was put together by hand, which makes what it is about and fails where that is there.
+    pub(crate) fn add_made(&mut self, operation: &'static str, object: &str, kind: u16, payload: &[u8]) {
+        let flags = consts::NLM_F_ACK | consts::NLM_F_CREATE | consts::NLM_F_EXCL;
+        self.push(kind, flags as u16, payload);
+        self.labels.push(Some((operation, object.to_owned())));
+    }
+
     /// Adds a message that the kernel only answers where something is wrong with it.
     pub(crate) fn add_mark(&mut self, kind: u16, payload: &[u8]) {
         self.push(kind, 0, payload);

@@ -190,10 +190,18 @@ fn copy_file(
 }
 
 fn copy_content(from: &OwnedFd, to: &OwnedFd, stat: &Stat, path: &Path) -> Result<(), FileError> {
-    if rustix::fs::ioctl_ficlone(to, from).is_err() {
-        copy_pieces(from, to, stat.st_size.unsigned_abs()).step("copy", path)?;
-    }
+    copy_data(from, to, stat.st_size.unsigned_abs()).step("copy", path)?;
     settle(from, to, stat, path)
+}
+
+/// Copies what is in a file of this size, to an empty one.
+pub(super) fn copy_data(from: &OwnedFd, to: &OwnedFd, size: u64) -> rustix::io::Result<()> {
+    match rustix::fs::ioctl_ficlone(to, from) {
+        Ok(()) => Ok(()),
+        // Files of the kernel's say that they have no size, and have content.
+        Err(_) if size == 0 => copy_by_hand(from, to, 0, u64::MAX).map(drop),
+        Err(_) => copy_pieces(from, to, size),
+    }
 }
 
 /// Copies what is between the holes.
@@ -248,7 +256,7 @@ fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> rustix::i
 }
 
 /// Copies extended attributes. A file system that has none of a kind has none to copy.
-fn copy_attributes(from: &OwnedFd, to: &OwnedFd, path: &Path) -> Result<(), FileError> {
+pub(super) fn copy_attributes(from: &OwnedFd, to: &OwnedFd, path: &Path) -> Result<(), FileError> {
     let mut names = Vec::with_capacity(1024);
     match rustix::fs::flistxattr(from, rustix::buffer::spare_capacity(&mut names)) {
         Ok(_) => {}
@@ -278,7 +286,7 @@ fn owner(stat: &Stat) -> (Uid, Gid) {
     (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
 }
 
-fn times(stat: &Stat) -> Timestamps {
+pub(super) fn times(stat: &Stat) -> Timestamps {
     let time =
         |seconds: i64, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.cast_signed() };
     Timestamps {

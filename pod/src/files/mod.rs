@@ -1,11 +1,13 @@
 //! Trees of files: copied and removed by descriptors, never following a link.
 
 mod copy;
+mod exchange;
 mod remove;
 
 pub use copy::{
     OPAQUE, copy_directory, copy_file_to, copy_layer, copy_metadata, copy_tree, is_deletion, is_opaque,
 };
+pub use exchange::{Exchange, Owners, place_in_root};
 pub use remove::remove_tree;
 
 use std::{fmt, io, path::Path};

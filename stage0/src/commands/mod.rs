@@ -3,7 +3,9 @@
 mod app;
 mod cat_manifest;
 mod completion;
+mod cp;
 mod enter;
+mod events;
 mod export;
 mod fetch;
 mod gc;
@@ -78,6 +80,10 @@ enum Commands {
     Status(status::Args),
     /// Write an app of an exited pod into a file, as an image
     Export(export::Args),
+    /// Copy files out of an app, or into one that runs
+    Cp(cp::Args),
+    /// Show what happens to pods, as it happens
+    Events(events::Args),
     /// Wait until pods have exited
     Wait(wait::Args),
     /// Show the processes of a running pod
@@ -125,6 +131,8 @@ impl Commands {
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
             Commands::Export(_) => "export",
+            Commands::Cp(_) => "cp",
+            Commands::Events(_) => "events",
             Commands::Wait(_) => "wait",
             Commands::Ps(_) => "ps",
             Commands::Stats(_) => "stats",
@@ -254,6 +262,8 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),
         Commands::Export(args) => export::run(global, &args),
+        Commands::Cp(args) => cp::run(global, &args),
+        Commands::Events(args) => events::run(global, &args),
         Commands::Wait(args) => wait::run(global, &args),
         Commands::Ps(args) => ps::run(global, &args),
         Commands::Stats(args) => stats::run(global, &args),

@@ -2,13 +2,14 @@
 
 pub(crate) mod control;
 pub(crate) mod describe;
+pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod manifest;
 pub(crate) mod metadata;
 pub(crate) mod prepare;
 pub(crate) mod processes;
 pub(crate) mod remove;
-mod root;
+pub(crate) mod root;
 
 use std::time::Duration;
 

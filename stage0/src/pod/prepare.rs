@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use appc::schema::PodManifest;
-use rkt_pod::{PodDir, directory::write_atomically, layout, users::Range};
+use rkt_pod::{PodDir, directory::write_atomically, failpoint, layout, users::Range};
 use rustix::{
     fs::{AtFlags, Gid, Mode, OFlags, Uid},
     io::Errno,
@@ -64,6 +64,7 @@ pub(crate) fn fill(
     for (app, image) in manifest.apps.iter().zip(images) {
         lay_out(&maker, app.name.as_str(), image, overlay, users)?;
     }
+    failpoint!("pod-laid-out");
     maker.file(layout::MANIFEST, &manifest.to_vec()?)?;
     maker.file(layout::CREATED, b"")
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail};
-use rkt_pod::{PodDir, layout, overlay};
+use rkt_pod::{PodDir, layout, overlay, process::Process};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 /// Paths in the data directory are ours; still nothing in it may lead out of it.
@@ -11,6 +11,18 @@ const CONFINED: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens the root of an app that runs, as its main process sees it: a place, to look for paths in.
+pub(crate) fn of_running(pod: &PodDir, app: &str) -> Result<OwnedFd> {
+    let process = Process::noted(&pod.path(), app)?;
+    let process = process.with_context(|| format!("app {app:?} of pod {} is not running", pod.uuid()))?;
+    let root = process.root()?;
+    // Of the process that was noted, unless it has ended meanwhile.
+    if !process.runs() {
+        bail!("app {app:?} of pod {} has ended", pod.uuid());
+    }
+    Ok(root)
+}
 
 /// Opens the root of an app that does not run, for reading: its image with what the app has changed.
 pub(crate) fn of_exited(pod: &PodDir, app: &str) -> Result<OwnedFd> {

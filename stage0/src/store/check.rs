@@ -6,10 +6,9 @@ use super::{
     ImageRecord, Result, Store, StoreError, listing, lock,
     workspace::{Workspace, make},
 };
-use crate::{
-    failpoint::failpoint,
-    files::{Step, remove_tree},
-};
+use rkt_pod::failpoint;
+
+use crate::files::{Step, remove_tree};
 use rkt_pod::lock::Kind;
 
 /// What became of an image's trees.

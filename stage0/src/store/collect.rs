@@ -10,8 +10,9 @@ use std::{
 use rkt_pod::lock::Kind;
 
 use super::{ImageRecord, Result, Store, import::now, lock, lock::Alone, used::Used, workspace};
+use rkt_pod::failpoint;
+
 use crate::{
-    failpoint::failpoint,
     files::{Step, remove_tree},
     http::Partial,
 };

@@ -22,10 +22,9 @@ use rustix::{
 use sha2::{Digest, Sha512};
 
 use super::{ImageRecord, Result, Store, StoreError, import::sync, unpack::Unpacker, workspace::Workspace};
-use crate::{
-    failpoint::failpoint,
-    files::{Step, copy_tree, remove_tree},
-};
+use rkt_pod::failpoint;
+
+use crate::files::{Step, copy_tree, remove_tree};
 
 /// Where an image is to go.
 #[derive(Debug, Clone, Copy)]

@@ -21,7 +21,9 @@ use super::{
     verify::{Check, Verification, copy},
     workspace::{Workspace, make},
 };
-use crate::{failpoint::failpoint, files::Step};
+use rkt_pod::failpoint;
+
+use crate::files::Step;
 
 /// How long an image counts as used after a use, in nanoseconds: so long, no use is written down.
 const USE_LASTS: i64 = 3600 * 1_000_000_000;

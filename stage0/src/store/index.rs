@@ -16,7 +16,9 @@ use super::{
     schema::{SCHEMA, UPGRADES, VERSION},
     workspace::{Workspace, make},
 };
-use crate::{failpoint::failpoint, files::Step};
+use rkt_pod::failpoint;
+
+use crate::files::Step;
 
 /// How long to wait for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(30);

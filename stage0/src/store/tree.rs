@@ -21,10 +21,9 @@ use super::{
     unpack::{Unpacked, Unpacker, keep_only},
     workspace::{Workspace, make},
 };
-use crate::{
-    failpoint::failpoint,
-    files::{FileError, Step, copy_layer, copy_metadata, copy_tree},
-};
+use rkt_pod::failpoint;
+
+use crate::files::{FileError, Step, copy_layer, copy_metadata, copy_tree};
 
 /// The files of an image, ready to be lower layers of an overlay.
 #[derive(Debug, Clone)]

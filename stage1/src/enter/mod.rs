@@ -140,8 +140,11 @@ impl Child {
                 fds.push(PollFd::new(&self.control, PollFlags::IN));
             }
             let own = fds.len();
-            let (ends, sources): (Vec<_>, Vec<_>) = streams.descriptors().unzip();
-            fds.extend(sources.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let mut ends = Vec::new();
+            for (end, fd, flags) in streams.descriptors() {
+                ends.push(end);
+                fds.push(PollFd::from_borrowed_fd(fd, flags));
+            }
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno).context("wait for the command"),

@@ -6,12 +6,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
     pipe::PipeFlags,
     stdio::{stderr, stdin, stdout},
     termios::isatty,
 };
 
-use crate::terminal::{Terminal, copy};
+use crate::{
+    flow::{Flow, Sink},
+    terminal::Terminal,
+};
+
+/// How much is moved at once, in bytes.
+const CHUNK: usize = 16 * 1024;
 
 /// What is between the user's streams and the command's.
 #[derive(Debug)]
@@ -24,8 +32,7 @@ pub(super) struct Streams {
 #[derive(Debug)]
 struct Pipe {
     from: OwnedFd,
-    to: BorrowedFd<'static>,
-    open: bool,
+    flow: Flow,
 }
 
 /// An end to pump.
@@ -70,20 +77,22 @@ impl Streams {
             return to.try_clone_to_owned().context("duplicate a standard stream");
         }
         let (from, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context("make a pipe")?;
-        self.pipes.push(Pipe { from, to, open: true });
+        rustix::io::ioctl_fionbio(&from, true).context("make a pipe non-blocking")?;
+        self.pipes.push(Pipe { from, flow: Flow::new(Sink::standard(to), CHUNK) });
         Ok(theirs)
     }
 
-    /// The ends to watch.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = (End, BorrowedFd<'_>)> {
+    /// What to wait for.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (End, BorrowedFd<'_>, PollFlags)> {
         let terminal = self.terminal.iter().flat_map(Terminal::descriptors);
-        let pipes = self.pipes.iter().enumerate().filter(|(_, pipe)| pipe.open);
+        let pipes = self.pipes.iter().enumerate();
+        let pipes = pipes.filter_map(|(index, pipe)| Some((index, pipe.flow.waits(pipe.from.as_fd())?)));
         terminal
-            .map(|(end, fd)| (End::Terminal(end), fd))
-            .chain(pipes.map(|(index, pipe)| (End::Pipe(index), pipe.from.as_fd())))
+            .map(|(end, fd, flags)| (End::Terminal(end), fd, flags))
+            .chain(pipes.map(|(index, (fd, flags))| (End::Pipe(index), fd, flags)))
     }
 
-    /// Moves on what one end has to say now.
+    /// Goes on with one end, after what it was waiting for.
     pub(super) fn pump(&mut self, end: End) {
         match end {
             End::Terminal(end) => {
@@ -93,7 +102,7 @@ impl Streams {
             }
             End::Pipe(index) => {
                 let pipe = &mut self.pipes[index];
-                pipe.open = copy(pipe.from.as_fd(), pipe.to, &mut [0; 16 * 1024]);
+                pipe.flow.advance(pipe.from.as_fd());
             }
         }
     }
@@ -105,17 +114,23 @@ impl Streams {
         }
     }
 
-    /// Moves on what the command wrote before it ended. Others that it has left do not keep us.
+    /// Moves on what the command wrote before it ended, for as long as that is taken. Others that it has left do not keep us.
     pub(super) fn finish(&mut self) {
-        if let Some(terminal) = self.terminal.as_mut() {
-            terminal.finish();
-        }
-        for pipe in &mut self.pipes {
-            if rustix::io::ioctl_fionbio(&pipe.from, true).is_err() {
-                continue;
+        loop {
+            for pipe in &mut self.pipes {
+                pipe.flow.drain(pipe.from.as_fd());
             }
-            while pipe.open {
-                pipe.open = copy(pipe.from.as_fd(), pipe.to, &mut [0; 16 * 1024]);
+            self.terminal.iter_mut().for_each(Terminal::drain);
+            let pipes = self.pipes.iter().filter(|pipe| pipe.flow.is_blocked()).map(|pipe| pipe.flow.sink());
+            let blocked = pipes.chain(self.terminal.iter().filter_map(Terminal::blocked));
+            let mut fds: Vec<PollFd<'_>> =
+                blocked.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)).collect();
+            if fds.is_empty() {
+                return;
+            }
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rkt_pod::{Place, PodDir, State, layout, stage1::Supervisor};
+use rkt_pod::{Place, PodDir, State, layout, process::Process, stage1::Supervisor};
 use rustix::{
     fs::{Mode, OFlags},
     process::Pid,
@@ -17,7 +17,6 @@ use rustix::{
 
 use crate::{
     cgroup, launcher,
-    process::Process,
     sys::{self, Limit},
 };
 
@@ -44,7 +43,7 @@ impl Target {
             bail!("pod {uuid:?} is not running");
         };
         let process = loop {
-            if let Some(process) = Process::noted(app)? {
+            if let Some(process) = Process::noted(Path::new("."), app)? {
                 break process;
             }
             if fs::symlink_metadata(layout::app_status(app)).is_ok() {

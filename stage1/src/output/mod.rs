@@ -3,33 +3,35 @@
 mod journal;
 mod lines;
 mod logfile;
+mod passing;
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use anyhow::{Context, Result};
 use rkt_pod::stage1::LogSink;
-use rustix::{io::Errno, pipe::PipeFlags};
+use rustix::pipe::PipeFlags;
 
-use crate::pod::Pod;
+use crate::{flow, pod::Pod};
 use journal::Journal;
 use lines::{Line, Splitter};
 use logfile::LogFile;
+use passing::Passing;
 
 /// How much is read from a stream at once, in bytes: a pipe's capacity.
 const CHUNK: usize = 64 * 1024;
 
-/// Which of an app's two output streams.
+/// Which of an app's two output streams, and the place of our own among the targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// Standard output.
-    Out,
+    Out = 0,
     /// Standard error.
-    Err,
+    Err = 1,
 }
 
 /// The output of all apps of a pod.
@@ -38,8 +40,8 @@ pub(crate) struct Output {
     streams: Vec<AppStream>,
     /// Whether each line passed through starts with its app's name.
     prefixed: bool,
-    /// Whether our own stdout and stderr get a copy.
-    passes: [bool; 2],
+    /// Our own stdout and stderr, where they get a copy.
+    targets: [Option<Passing>; 2],
     sink: Sink,
     buffer: Box<[u8]>,
 }
@@ -72,11 +74,11 @@ impl Output {
         // In a unit our own streams lead to the journal, which already has each line with its fields.
         let is_journal =
             |fd: BorrowedFd<'_>| matches!(sink, Sink::Journal(_)) && journal::is_journal_stream(fd);
-        let passes = [!is_journal(rustix::stdio::stdout()), !is_journal(rustix::stdio::stderr())];
+        let target = |fd| (!is_journal(fd)).then(|| Passing::to(fd));
         Ok(Output {
             streams: Vec::new(),
             prefixed: pod.apps.len() > 1,
-            passes,
+            targets: [target(rustix::stdio::stdout()), target(rustix::stdio::stderr())],
             sink,
             buffer: vec![0; CHUNK].into_boxed_slice(),
         })
@@ -107,16 +109,41 @@ impl Output {
         Ok(theirs)
     }
 
-    /// The open streams, each with the index that [`Output::pump`] takes.
+    /// The open streams, each with the index that [`Output::pump`] takes. Those are left out that would go where nothing is
+    /// taken at the moment.
     pub(crate) fn open(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        self.streams
-            .iter()
-            .enumerate()
-            .filter_map(|(index, s)| s.pipe.as_ref().map(|pipe| (index, pipe.as_fd())))
+        let open = self.streams.iter().enumerate().filter(|(_, stream)| !self.is_blocked(stream.stream));
+        open.filter_map(|(index, s)| s.pipe.as_ref().map(|pipe| (index, pipe.as_fd())))
+    }
+
+    /// Our own streams that have not taken all, each with the index that [`Output::flush`] takes.
+    pub(crate) fn blocked(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let targets = self.targets.iter().enumerate();
+        targets.filter_map(|(index, target)| Some((index, target.as_ref()?.blocked()?)))
+    }
+
+    fn is_blocked(&self, stream: Stream) -> bool {
+        self.targets[stream as usize].as_ref().is_some_and(|target| target.blocked().is_some())
+    }
+
+    /// Goes on with one of our own streams that takes more now. Where its reader has gone, nothing is passed to it any more.
+    pub(crate) fn flush(&mut self, target: usize) {
+        if self.targets[target].as_mut().is_some_and(|target| target.flush().is_err()) {
+            self.targets[target] = None;
+        }
+    }
+
+    /// Passes nothing on any more.
+    pub(crate) fn give_up(&mut self) {
+        self.targets = [None, None];
     }
 
     /// Moves on what a stream has to say now. At its end the stream is closed.
     pub(crate) fn pump(&mut self, index: usize) {
+        // It may have come to be blocked by another one of the same round.
+        if self.is_blocked(self.streams[index].stream) {
+            return;
+        }
         let stream = &mut self.streams[index];
         let Some(pipe) = stream.pipe.as_mut() else { return };
         match pipe.read(&mut self.buffer) {
@@ -130,11 +157,17 @@ impl Output {
         }
     }
 
-    /// Moves on all that the streams still hold, without waiting for more, and closes them.
+    /// Moves on all that the streams still hold, without waiting for more, and closes them. Those that are blocked stay open.
     pub(crate) fn drain(&mut self) {
+        for target in 0..self.targets.len() {
+            self.flush(target);
+        }
         for index in 0..self.streams.len() {
-            while let Some(pipe) = self.streams[index].pipe.as_mut() {
+            while !self.is_blocked(self.streams[index].stream)
+                && let Some(pipe) = self.streams[index].pipe.as_mut()
+            {
                 match pipe.read(&mut self.buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => {
                         self.streams[index].pipe = None;
                         self.finish(index);
@@ -148,35 +181,27 @@ impl Output {
     fn take(&mut self, index: usize, length: usize) {
         let stream = &mut self.streams[index];
         let bytes = &self.buffer[..length];
-        let target = usize::from(stream.stream == Stream::Err);
-        if self.passes[target] && !self.prefixed && pass(stream.stream, bytes).is_err() {
-            self.passes[target] = false;
-        }
+        let target = &mut self.targets[stream.stream as usize];
+        let copies = self.prefixed && target.is_some();
         let mut text = Vec::new();
-        let copies = self.prefixed && self.passes[target];
         for line in stream.splitter.split(bytes) {
             if copies {
                 prefix(&mut text, &stream.name, &line);
             }
             self.sink.keep(stream.app, &stream.name, stream.stream, &line);
         }
-        if copies && pass(stream.stream, &text).is_err() {
-            self.passes[target] = false;
-        }
         self.sink.flush(stream.app);
+        passing::pass(target, if self.prefixed { &text } else { bytes });
     }
 
     /// Moves on a last line without a newline.
     fn finish(&mut self, index: usize) {
         let stream = &mut self.streams[index];
         let Some(line) = stream.splitter.rest() else { return };
-        let target = usize::from(stream.stream == Stream::Err);
-        if self.prefixed && self.passes[target] {
+        if self.prefixed {
             let mut text = Vec::new();
             prefix(&mut text, &stream.name, &line);
-            if pass(stream.stream, &text).is_err() {
-                self.passes[target] = false;
-            }
+            passing::pass(&mut self.targets[stream.stream as usize], &text);
         }
         self.sink.keep(stream.app, &stream.name, stream.stream, &line);
         self.sink.flush(stream.app);
@@ -188,22 +213,6 @@ fn prefix(text: &mut Vec<u8>, name: &str, line: &Line<'_>) {
     text.extend_from_slice(b": ");
     text.extend_from_slice(line.text);
     text.push(b'\n');
-}
-
-fn pass(stream: Stream, bytes: &[u8]) -> io::Result<()> {
-    let fd = match stream {
-        Stream::Out => rustix::stdio::stdout(),
-        Stream::Err => rustix::stdio::stderr(),
-    };
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match rustix::io::write(fd, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }
 
 impl Sink {
@@ -228,5 +237,5 @@ pub(crate) fn choose_log() -> LogSink {
 
 /// Writes one line for the user to stderr; there is nobody to tell if that fails.
 pub(crate) fn say(message: &str) {
-    if writeln!(io::stderr(), "stage1: {}", rkt_pod::message::plain(message)).is_err() {}
+    flow::tell(&format!("stage1: {}\n", rkt_pod::message::plain(message)));
 }

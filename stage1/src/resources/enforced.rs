@@ -10,13 +10,21 @@ use crate::run::rights;
 /// Why `io` has no effect where there is nothing to limit.
 pub(crate) const NO_BLOCK_DEVICE: &str = "the machine shows no block device";
 
+/// What is not to be had.
+pub(crate) struct Missing<'a> {
+    /// Why a controller is not there.
+    pub(crate) controller: &'a dyn Fn(Controller) -> Option<String>,
+    /// Why the bandwidth of the pod is not limited.
+    pub(crate) pod_bandwidth: Option<&'a str>,
+    /// Why that of an app is not.
+    pub(crate) app_bandwidth: Option<&'a str>,
+}
+
 /// The reasons for which isolators would be without effect: `app "x": isolator: reason`.
-///
-/// `missing` says of a controller why it is not there.
 pub(crate) fn without_effect<'a>(
     pod: &[Isolator],
     apps: impl Iterator<Item = (&'a str, &'a [Isolator])>,
-    missing: &dyn Fn(Controller) -> Option<String>,
+    missing: &Missing<'_>,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     of("pod", pod, true, missing, &mut reasons);
@@ -26,20 +34,15 @@ pub(crate) fn without_effect<'a>(
     reasons
 }
 
-fn of(
-    whose: &str,
-    isolators: &[Isolator],
-    pod: bool,
-    missing: &dyn Fn(Controller) -> Option<String>,
-    reasons: &mut Vec<String>,
-) {
+fn of(whose: &str, isolators: &[Isolator], pod: bool, missing: &Missing<'_>, reasons: &mut Vec<String>) {
     for isolator in isolators {
         let needed =
             Limits::of(std::slice::from_ref(isolator)).map_or(Vec::new(), |limits| limits.controllers());
         let reason = match &isolator.value {
             IsolatorValue::Unknown => Some("nobody here knows this isolator".to_owned()),
             IsolatorValue::NetworkBandwidth(_) => {
-                Some("the pod has no network interface of its own to limit".to_owned())
+                let why = if pod { missing.pod_bandwidth } else { missing.app_bandwidth };
+                why.map(str::to_owned)
             }
             IsolatorValue::SelinuxContext { .. } if !rights::has_selinux() => {
                 Some("this machine has no SELinux".to_owned())
@@ -48,7 +51,7 @@ fn of(
                 Some("this machine has no AppArmor".to_owned())
             }
             _ if pod && !of_pods(&isolator.value) => Some("it is for apps, not for pods".to_owned()),
-            _ => needed.into_iter().find_map(missing),
+            _ => needed.into_iter().find_map(missing.controller),
         };
         if let Some(reason) = reason {
             let line = format!("{whose}: {}: {reason}", isolator.name);
@@ -109,8 +112,11 @@ mod tests {
         let isolators = |list: &[(&str, serde_json::Value)]| -> Vec<Isolator> {
             list.iter().map(|(name, value)| Isolator::new(name, value.clone()).unwrap()).collect()
         };
-        let pod =
-            isolators(&[("resource/memory", json!({"limit": "1G"})), ("os/linux/oom-score-adj", json!(5))]);
+        let pod = isolators(&[
+            ("resource/memory", json!({"limit": "1G"})),
+            ("resource/network-bandwidth", json!({"default": true, "limit": "1M"})),
+            ("os/linux/oom-score-adj", json!(5)),
+        ]);
         let app = isolators(&[
             ("resource/cpu", json!({"limit": "1"})),
             ("resource/cpu", json!({"limit": "2"})),
@@ -118,13 +124,17 @@ mod tests {
             ("resource/network-bandwidth", json!({"default": true, "limit": "1M"})),
             ("example.com/unknown", json!(1)),
         ]);
-        let missing = |controller| (controller == Controller::Cpu).then(|| "gone".to_owned());
+        let missing = Missing {
+            controller: &|controller| (controller == Controller::Cpu).then(|| "gone".to_owned()),
+            pod_bandwidth: None,
+            app_bandwidth: Some("it is shared"),
+        };
         assert_eq!(
             without_effect(&pod, [("a", app.as_slice())].into_iter(), &missing),
             [
                 "pod: os/linux/oom-score-adj: it is for apps, not for pods",
                 "app \"a\": resource/cpu: gone",
-                "app \"a\": resource/network-bandwidth: the pod has no network interface of its own to limit",
+                "app \"a\": resource/network-bandwidth: it is shared",
                 "app \"a\": example.com/unknown: nobody here knows this isolator",
             ]
         );

@@ -135,6 +135,18 @@ impl Limits {
     }
 }
 
+/// The bytes a second that isolators let through each interface, in each direction.
+///
+/// # Errors
+/// Where it is more than can be counted, or nothing at all.
+pub(crate) fn bandwidth(isolators: &[Isolator]) -> Result<Option<u64>> {
+    let wanted = isolators.iter().rev().find_map(|isolator| match &isolator.value {
+        IsolatorValue::NetworkBandwidth(resource) => Some((isolator.name.as_str(), &resource.limit)),
+        _ => None,
+    });
+    wanted.map_or(Ok(None), |(name, limit)| counted(name, limit, Quantity::units))
+}
+
 /// A quantity as a number above zero.
 fn counted(
     name: &str,

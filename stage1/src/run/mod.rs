@@ -2,7 +2,9 @@
 
 mod args;
 mod etc;
+mod last_words;
 mod mutable;
+mod requests;
 pub(crate) mod rights;
 mod spec;
 mod stdio;
@@ -20,7 +22,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use appc::isolator::IsolatorValue;
 use rkt_pod::{
-    Lock, layout,
+    Lock, failpoint, layout,
     stage1::{ENV_LOCK_FD, LogSink, RunArgs, RuntimeState, Supervisor},
     sysctl::{self, Owner},
 };
@@ -60,6 +62,7 @@ pub(crate) fn main() -> Result<u8> {
         None => split(PodCgroup::create(&pod.directory, &pod.uuid)),
     };
     let mut network = Network::load(&args, &pod)?;
+    failpoint!("pod-loaded");
     let init = match start_init(&args, &pod, &network, cgroup.as_ref()) {
         Ok(init) => init,
         Err(error) => {
@@ -69,6 +72,7 @@ pub(crate) fn main() -> Result<u8> {
             return Err(error);
         }
     };
+    failpoint!("pod-init-started");
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
     let made = make(&args, &pod, &init, &mut network, (connecting, cgroup, sockets), &mut state);
@@ -83,7 +87,9 @@ pub(crate) fn main() -> Result<u8> {
         }
     };
     let ended = supervisor.run(&signals);
+    failpoint!("pod-ended");
     network.end(&pod);
+    failpoint!("pod-unnetworked");
     ended
 }
 
@@ -108,8 +114,10 @@ fn make<'a>(
     state: &mut RuntimeState,
 ) -> Result<Made<'a>> {
     write_pids(pod, init)?;
+    failpoint!("pod-noted");
     // While init makes its namespaces ready.
     network.attach(pod, init)?;
+    failpoint!("pod-networked");
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
@@ -121,7 +129,7 @@ fn make<'a>(
     let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
-        let (limits, missing) = limits(args, pod, launcher.as_mut(), &volumes, state)?;
+        let (limits, missing) = limits(args, pod, launcher.as_mut(), (&volumes, network), state)?;
         let joins = state.supervisor == Supervisor::Systemd;
         let own_cgroup = joins || !state.not_enforced.iter().any(|line| line.starts_with("pod: cgroups"));
         let known = network.known();
@@ -141,6 +149,7 @@ fn make<'a>(
                 &context,
             )?);
         }
+        failpoint!("pod-launched");
         // All this goes on while init and each app-exec start up.
         let mut handovers = Vec::new();
         let mut roots = roots.into_iter();
@@ -150,11 +159,15 @@ fn make<'a>(
         }
         launcher.settle(init, state);
         notify.is_in(state.slice.as_deref());
+        failpoint!("pod-settled");
         write_state(pod, state)?;
+        failpoint!("pod-told");
         init.wait_ready()?;
+        failpoint!("pod-ready");
         for (index, (app, (mounts, stdio))) in apps.iter().zip(&handovers).enumerate() {
             hand_over(app, init, mounts, stdio, &takings[index])?;
         }
+        failpoint!("pod-handed-over");
         Ok(apps)
     })();
     match built {
@@ -242,7 +255,7 @@ fn limits(
     args: &RunArgs,
     pod: &Pod,
     launcher: &mut dyn Launcher,
-    volumes: &[Vec<volumes::Mount>],
+    (volumes, network): (&[Vec<volumes::Mount>], &Network),
     state: &mut RuntimeState,
 ) -> Result<(Vec<Limits>, Missing)> {
     let whole = Limits::of(&pod.manifest.isolators).context("the pod's isolators")?;
@@ -262,7 +275,9 @@ fn limits(
         missing.iter().find(|(controller, _)| *controller == wanted).map(|(_, reason)| reason.clone())
     };
     let each = pod.apps.iter().map(|app| (app.name(), app.app.isolators.as_slice()));
-    let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &reason);
+    let (pod_bandwidth, app_bandwidth) = network.unlimited();
+    let lacking = enforced::Missing { controller: &reason, pod_bandwidth, app_bandwidth };
+    let mut without_effect = enforced::without_effect(&pod.manifest.isolators, each, &lacking);
     if volumes.iter().any(|mounts| volumes::given(mounts).next().is_some())
         && let Err(reason) = launcher.restrict_devices()
     {

@@ -18,7 +18,7 @@ use super::{Missing, hand_over, launch, spec, supervise, volumes};
 use crate::{
     init::Init,
     launcher::Launcher,
-    network::Known,
+    network::{Known, SHARED},
     output::{self, Output},
     pod::Pod,
     resources::{Limits, enforced},
@@ -215,7 +215,9 @@ impl<'a> Mutable<'a> {
         let reason = |wanted| {
             self.missing.iter().find(|(controller, _)| *controller == wanted).map(|(_, why)| why.clone())
         };
-        let mut lines = enforced::without_effect(&[], [(name, isolators)].into_iter(), &reason);
+        let shared = Some(SHARED);
+        let lacking = enforced::Missing { controller: &reason, pod_bandwidth: shared, app_bandwidth: shared };
+        let mut lines = enforced::without_effect(&[], [(name, isolators)].into_iter(), &lacking);
         if volumes::given(mounts).next().is_some()
             && let Err(reason) = launcher.restrict_devices()
         {

@@ -10,34 +10,34 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_pod::{layout, stage1::AppRequest};
+use rkt_pod::{failpoint, layout, process, stage1::AppRequest};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    process::{Pid, Signal},
+    process::Pid,
 };
 use stage2::control::Report;
 
 use super::{
     Made, STOP_TIMEOUT,
     mutable::{Mutable, Waits},
+    requests::Asker,
 };
 use crate::{
     init::{Init, Word},
     launcher::{self, Control, Event, Launcher},
     output::{self, Output},
     pod::Pod,
-    process,
     sys::SignalFd,
-    terminal::{self, Terminal},
+    terminal::Terminal,
     wrap::Notify,
 };
 
 /// How long we wait for news of apps after their init is gone: they are dead, only the launcher's word is missing.
 const LAST_NEWS: Duration = Duration::from_secs(5);
 
-/// Its PID.
-const SERVICE_MANAGER: u32 = 1;
+/// How long a pod runs until what was needed to start it is given back. Until then that would only take time.
+const SETTLES: Duration = Duration::from_secs(1);
 
 /// The exit status of an app that died of SIGKILL.
 const KILLED: u8 = 128 + 9;
@@ -53,7 +53,7 @@ pub(crate) struct App {
     /// What was said of the failure.
     reason: Option<String>,
     reported: Option<u8>,
-    status: Option<u8>,
+    pub(super) status: Option<u8>,
 }
 
 impl App {
@@ -71,40 +71,33 @@ impl App {
 
 /// A stop in progress.
 #[derive(Debug)]
-struct Stop {
+pub(super) struct Stop {
     /// The app that was asked to end, and when it is killed.
-    current: Option<(usize, Instant)>,
+    pub(super) current: Option<(usize, Instant)>,
 }
 
 /// The pod's supervisor.
 pub(crate) struct Supervisor<'a> {
-    pod: &'a Pod,
+    pub(super) pod: &'a Pod,
     init: &'a Init,
-    launcher: Box<dyn Launcher>,
-    output: Output,
-    terminal: Option<Terminal>,
-    apps: Vec<App>,
-    notify: Notify,
-    stop: Option<Stop>,
+    pub(super) launcher: Box<dyn Launcher>,
+    pub(super) output: Output,
+    pub(super) terminal: Option<Terminal>,
+    pub(super) apps: Vec<App>,
+    pub(super) notify: Notify,
+    pub(super) stop: Option<Stop>,
     /// When init was found dead.
     init_gone: Option<Instant>,
     /// The first failing app's status.
     exit: Option<u8>,
     /// How often somebody has asked for the pod's end, by who it was.
-    asked: [u32; 2],
+    pub(super) asked: [u32; 2],
     /// Where apps come and go, who asks for it; such a pod does not end with its apps.
     mutable: Option<Mutable<'a>>,
     /// Apps that were asked to end by themselves, and when each is killed.
     leaving: Vec<(usize, Instant)>,
-}
-
-/// Who wants the pod to end.
-#[derive(Debug, Clone, Copy)]
-enum Asker {
-    /// Whoever signals us.
-    Signal,
-    /// Whoever signals init.
-    Init,
+    /// When a pod that still runs is taken for one that stays.
+    settles: Option<Instant>,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -117,6 +110,8 @@ enum Source {
     Stream(usize),
     /// What an app says of itself.
     Notify(usize),
+    /// Our own stdout or stderr, that has not taken all.
+    Target(usize),
     Terminal(usize),
     /// 0 is where callers come in.
     Caller(usize),
@@ -140,6 +135,7 @@ impl<'a> Supervisor<'a> {
             asked: [0; 2],
             mutable,
             leaving: Vec::new(),
+            settles: Some(Instant::now() + SETTLES),
         }
     }
 
@@ -152,10 +148,7 @@ impl<'a> Supervisor<'a> {
         if watched.is_err() {
             self.apps.iter_mut().for_each(|app| app.status = app.status.or(Some(KILLED)));
         }
-        self.output.drain();
-        if let Some(terminal) = self.terminal.as_mut() {
-            terminal.finish();
-        }
+        self.last_words(signals)?;
         for left in left {
             output::say(&format!("{left:#}"));
         }
@@ -181,25 +174,27 @@ impl<'a> Supervisor<'a> {
     /// Waits until something is ready or a deadline has come, and says what is.
     fn wait(&self, signals: &SignalFd) -> Result<Vec<Source>> {
         use std::os::fd::AsFd;
-        let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Signals, signals.as_fd())];
+        const IN: PollFlags = PollFlags::IN;
+        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
+            vec![(Source::Signals, signals.as_fd(), IN)];
         if self.init_gone.is_none() {
-            sources.push((Source::Init, self.init.control()));
+            sources.push((Source::Init, self.init.control(), IN));
         }
         for (index, app) in self.apps.iter().enumerate() {
             if let Some(control) = &app.control {
-                sources.push((Source::Control(index), control.as_fd()));
+                sources.push((Source::Control(index), control.as_fd(), IN));
             }
         }
-        sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd)));
-        sources.extend(self.notify.descriptors().map(|(app, fd)| (Source::Notify(app), fd)));
-        if let Some(terminal) = &self.terminal {
-            sources.extend(terminal.descriptors().map(|(index, fd)| (Source::Terminal(index), fd)));
-        }
+        sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd, IN)));
+        sources.extend(self.output.blocked().map(|(index, fd)| (Source::Target(index), fd, PollFlags::OUT)));
+        sources.extend(self.notify.descriptors().map(|(app, fd)| (Source::Notify(app), fd, IN)));
+        let terminal = self.terminal.iter().flat_map(Terminal::descriptors);
+        sources.extend(terminal.map(|(index, fd, flags)| (Source::Terminal(index), fd, flags)));
         let callers = self.mutable.iter().flat_map(Mutable::descriptors);
-        sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd)));
-        sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd)));
+        sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd, IN)));
+        sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd, IN)));
         let mut fds: Vec<PollFd<'_>> =
-            sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let timeout = self.next_deadline().map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec {
@@ -213,7 +208,7 @@ impl<'a> Supervisor<'a> {
         }
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
         // A caller who goes meanwhile moves the others: whoever is missed, nothing of theirs is waited for.
-        Ok(ready.map(|(_, (source, _))| *source).collect())
+        Ok(ready.map(|(_, (source, ..))| *source).collect())
     }
 
     fn handle(&mut self, source: Source, signals: &SignalFd) -> Result<()> {
@@ -242,6 +237,7 @@ impl<'a> Supervisor<'a> {
             Source::Caller(index) => self.caller(index - 1),
             Source::Stream(stream) => self.output.pump(stream),
             Source::Notify(app) => self.say_how_it_is(|notify| notify.hear(app)),
+            Source::Target(target) => self.output.flush(target),
             Source::Terminal(end) => {
                 if let Some(terminal) = self.terminal.as_mut() {
                     terminal.pump(end);
@@ -251,80 +247,8 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn signal(&mut self, signal: i32, sender: u32) {
-        match signal {
-            // After ExecStop= comes the service manager's own request, which is no sign of impatience.
-            libc::SIGTERM if sender == SERVICE_MANAGER && self.stop.is_some() => {}
-            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => self.request_stop(Asker::Signal),
-            // Losing the terminal ends a pod that has it, and no other.
-            libc::SIGHUP if self.terminal.is_some() => self.request_stop(Asker::Signal),
-            // Where there is none to lose, somebody wants the apps to read their configuration again.
-            libc::SIGHUP if !terminal::is_controlled() => {
-                self.pass_on(Signal::HUP);
-                self.notify.reloaded();
-            }
-            libc::SIGUSR1 => self.pass_on(Signal::USR1),
-            libc::SIGUSR2 => self.pass_on(Signal::USR2),
-            libc::SIGWINCH => {
-                if let Some(terminal) = &self.terminal {
-                    terminal.resize();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Sends a signal to all apps.
-    fn pass_on(&mut self, signal: Signal) {
-        for app in 0..self.apps.len() {
-            if self.apps[app].status.is_none() {
-                self.launcher.signal(app, signal);
-            }
-        }
-    }
-
-    /// Takes news of how apps are, and notes it when all are ready.
-    fn say_how_it_is(&mut self, news: impl FnOnce(&mut Notify)) {
-        let before = self.notify.is_ready();
-        news(&mut self.notify);
-        if !before
-            && self.notify.is_ready()
-            && self.notify.speaks()
-            && let Err(error) = rkt_pod::directory::write_atomically(
-                &self.pod.directory,
-                Path::new(layout::READY),
-                b"",
-                0o640,
-            )
-        {
-            output::say(&format!("note that the pod is ready: {error}"));
-        }
-    }
-
-    /// Somebody wants the pod to end. Who asks twice does not want to wait; a signal that was meant for all processes of a
-    /// unit or a terminal reaches init as well, and is one.
-    fn request_stop(&mut self, asker: Asker) {
-        let asked = &mut self.asked[asker as usize];
-        *asked += 1;
-        if *asked > 1 {
-            self.kill_all();
-        } else if self.stop.is_none() {
-            self.stop = Some(Stop { current: None });
-            self.notify.stopping();
-            self.stop_next();
-        }
-    }
-
-    fn kill_all(&mut self) {
-        for app in 0..self.apps.len() {
-            if self.apps[app].status.is_none() {
-                self.launcher.kill(app);
-            }
-        }
-    }
-
     /// Asks the next app to end, the last started first.
-    fn stop_next(&mut self) {
+    pub(super) fn stop_next(&mut self) {
         let Some(stop) = self.stop.as_mut() else { return };
         let waiting = stop.current.is_some_and(|(app, _)| self.apps[app].status.is_none());
         if waiting {
@@ -392,20 +316,21 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn was_asked(&self) -> bool {
-        self.asked.iter().any(|asked| *asked > 0)
-    }
-
     fn next_deadline(&self) -> Option<Instant> {
         let stop = self.stop.as_ref().and_then(|stop| stop.current).map(|(_, deadline)| deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
         let gone = self.init_gone.map(|since| since + LAST_NEWS);
-        leaving.chain(stop).chain(gone).chain(self.notify.deadline()).min()
+        let signs = self.notify.deadline();
+        leaving.chain(stop).chain(gone).chain(self.settles).chain(signs).min()
     }
 
     fn deadlines(&mut self) {
         let now = Instant::now();
         self.notify.sign();
+        if self.settles.is_some_and(|at| at <= now) {
+            self.settles = None;
+            stage2::sys::memory::give_back();
+        }
         if let Some(Stop { current: Some((app, deadline)) }) = self.stop
             && deadline <= now
         {
@@ -514,6 +439,7 @@ impl<'a> Supervisor<'a> {
         if app.status.is_some() {
             return;
         }
+        failpoint!("pod-app-ended");
         app.status = Some(status);
         app.control = None;
         if status == 0 {
@@ -527,6 +453,7 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = note(self.pod, &layout::app_status(&app.name), status.to_string().as_bytes()) {
             output::say(&format!("app {:?}: keep its exit status: {error:#}", app.name));
         }
+        failpoint!("pod-app-noted");
         if let Some(mutable) = &mut self.mutable {
             mutable.done(Waits::Stop(index), None);
             // Others may come.

@@ -192,6 +192,9 @@ fn give_up_privileges() -> Result<()> {
     )
 }
 
+/// How long nothing happens until we take the pod for one that stays.
+const SETTLES: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// Reaps, and tells stage1 when somebody wants the pod's end, for as long as stage1 holds its end of the socket.
 fn serve(control: &OwnedFd, signals: &OwnedFd) -> u8 {
     // machined: halt, poweroff, reboot, kexec.
@@ -201,9 +204,16 @@ fn serve(control: &OwnedFd, signals: &OwnedFd) -> u8 {
             || (realtime + 3..=realtime + 6).contains(&signal)
     };
     let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(control, PollFlags::empty())];
+    let mut settles = Some(SETTLES);
     loop {
-        if rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None)).is_err() {
-            return exit::FDS;
+        match rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, settles.as_ref())) {
+            Ok(0) => {
+                settles = None;
+                sys::memory::give_back();
+                continue;
+            }
+            Ok(_) => {}
+            Err(_) => return exit::FDS,
         }
         if !fds[1].revents().is_empty() {
             // stage1 has let go of us; our end is the pod's.

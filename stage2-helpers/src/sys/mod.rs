@@ -1,6 +1,8 @@
 //! System calls that rustix does not wrap, each made safe to call.
 #![allow(unsafe_code)]
 
+pub mod memory;
+
 use std::{
     ffi::{CStr, CString, c_char},
     mem::MaybeUninit,

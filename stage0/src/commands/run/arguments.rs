@@ -74,7 +74,7 @@ pub(crate) fn images(matches: &ArgMatches) -> Result<Vec<AppOptions>> {
 
 /// Mounts for all apps, and the apps with their options.
 pub(crate) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)> {
-    const OPTIONS: [&str; 31] = [
+    const OPTIONS: [&str; 32] = [
         "name",
         "exec",
         "working_dir",
@@ -98,6 +98,7 @@ pub(crate) fn apps(matches: &ArgMatches) -> Result<(Vec<Mount>, Vec<AppOptions>)
         "pids_limit",
         "block_bandwidth",
         "block_iops",
+        "network_bandwidth",
         "stdin",
         "stdout",
         "stderr",
@@ -180,7 +181,8 @@ fn apply(app: &mut AppOptions, id: &str, value: &str) -> Result<()> {
             app.no_new_privileges = Some(boolean(value).map_err(anyhow::Error::msg)?);
         }
         "seccomp" => app.seccomp = Some(seccomp(value)?),
-        "memory" | "cpu" | "cpu_shares" | "pids_limit" | "block_bandwidth" | "block_iops" => {
+        "memory" | "cpu" | "cpu_shares" | "pids_limit" | "block_bandwidth" | "block_iops"
+        | "network_bandwidth" => {
             app.isolators.push(isolator(id, value)?);
         }
         "stdin" => stream(app, streams::STDIN, value)?,
@@ -213,6 +215,7 @@ pub(super) fn isolator(option: &str, value: &str) -> Result<Isolator> {
         "cpu" => ("resource/cpu", json!({"limit": value})),
         "pids_limit" => ("resource/pids", json!({"limit": value})),
         "block_bandwidth" => ("resource/block-bandwidth", json!({"default": true, "limit": value})),
+        "network_bandwidth" => ("resource/network-bandwidth", json!({"default": true, "limit": value})),
         "block_iops" => ("resource/block-iops", json!({"default": true, "limit": value})),
         _ => {
             let shares: i64 = value.parse().with_context(|| format!("{value:?} is not a number"))?;

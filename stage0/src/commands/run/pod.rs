@@ -12,7 +12,7 @@ use appc::{
 };
 use clap::ArgMatches;
 use rkt_net::ports::{self, PortOption};
-use rkt_pod::{Lock, Place, PodDir, names, users};
+use rkt_pod::{Lock, Place, PodDir, failpoint, names, users};
 
 use super::{arguments, environment, users::Users};
 use crate::{
@@ -66,6 +66,9 @@ pub(crate) struct PodArgs {
     /// Limit of processes and threads of the whole pod
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pod_pids_limit: Option<String>,
+    /// Bytes a second that may go through each network interface of the pod, in each direction
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    pod_network_bandwidth: Option<String>,
     /// Run the pod in a user namespace, with users of the host of its own: auto, or BASE:COUNT
     #[arg(long, value_name = "RANGE", num_args = 0..=1, require_equals = true, default_missing_value = "auto",
         value_parser = super::users::parse)]
@@ -158,6 +161,9 @@ pub(crate) struct AppArgs {
     /// Operations a second that may read from, and write to, each block device
     #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
     block_iops: Vec<String>,
+    /// Bytes a second that may go through each network interface of a pod with one app, in each direction
+    #[arg(long, value_name = "QUANTITY", allow_hyphen_values = true)]
+    network_bandwidth: Vec<String>,
     /// Where standard input comes from: null
     #[arg(long, value_name = "MODE")]
     stdin: Vec<String>,
@@ -266,6 +272,7 @@ impl PodArgs {
             ("cpu", &self.pod_cpu),
             ("cpu_shares", &self.pod_cpu_shares),
             ("pids_limit", &self.pod_pids_limit),
+            ("network_bandwidth", &self.pod_network_bandwidth),
         ]
         .into_iter()
         .filter_map(|(option, value)| Some((option, value.as_deref()?)))
@@ -327,7 +334,10 @@ impl Planned {
         if place == Place::Prepared {
             prepare::sync(pod)?;
         }
-        Ok(pod.move_to(place)?)
+        failpoint!("pod-filled");
+        pod.move_to(place)?;
+        failpoint!("pod-moved");
+        Ok(())
     }
 }
 

@@ -32,7 +32,9 @@ use super::{
     unpack::Unpacker,
     workspace::{Workspace, make},
 };
-use crate::{failpoint::failpoint, files::Step};
+use rkt_pod::failpoint;
+
+use crate::files::Step;
 
 /// Most layers of an image. Overlayfs stacks 500.
 const MOST: usize = 500;

@@ -1,0 +1,72 @@
+//! The steps. Tests go through all of them.
+
+/// Those of what is done in the store.
+pub const STORE: [&str; 30] = [
+    "index-made",
+    "index-upgraded",
+    "import-copied",
+    "import-verified",
+    "import-unpacked",
+    "import-listed",
+    "import-synced",
+    "import-blob-placed",
+    "import-manifest-placed",
+    "import-tree-placed",
+    "import-indexed",
+    "layers-unpacked",
+    "layers-synced",
+    "layers-one-placed",
+    "layers-placed",
+    "layers-manifest-placed",
+    "render-part",
+    "render-made",
+    "render-placed",
+    "verify-moved-away",
+    "remove-index",
+    "remove-blob",
+    "remove-manifest",
+    "remove-tree",
+    "gc-images",
+    "gc-trees",
+    "gc-leftovers",
+    "give-made",
+    "give-placed",
+    "export-written",
+];
+
+/// Those of making networks and removing them.
+pub const NET: [&str; 11] = [
+    "net-leased",
+    "net-noted",
+    "net-linked",
+    "net-limited",
+    "net-addressed",
+    "net-added",
+    "net-filtered",
+    "net-told",
+    "net-unfiltered",
+    "net-unlinked",
+    "net-released",
+];
+
+/// Those of a pod's life, in this order.
+pub const POD: [&str; 18] = [
+    "pod-created",
+    "pod-laid-out",
+    "pod-filled",
+    "pod-moved",
+    "pod-executes",
+    "pod-loaded",
+    "pod-init-started",
+    "pod-noted",
+    "pod-networked",
+    "pod-launched",
+    "pod-settled",
+    "pod-told",
+    "pod-ready",
+    "pod-handed-over",
+    "pod-app-ended",
+    "pod-app-noted",
+    "pod-ended",
+    "pod-unnetworked",
+];
