@@ -73,6 +73,10 @@ pub const APP_TREE_ID: &str = "treeStoreID";
 pub const OVERLAY: &str = "overlay";
 /// Volumes of kind `empty`, by name.
 pub const SHARED_VOLUMES: &str = "sharedVolumes";
+/// Sockets at which apps say how they are, `notify/<index>`, for those that do. Ours.
+pub const NOTIFY: &str = "notify";
+/// Marker: all apps have said that they are ready, where some do ([`crate::stage1::RuntimeState::notifies`]). Ours.
+pub const READY: &str = "ready";
 /// The pod's root directory, as its init sees it.
 pub const STAGE1_ROOTFS: &str = "stage1/rootfs";
 /// In [`STAGE1_ROOTFS`]: one directory an app.

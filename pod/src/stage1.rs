@@ -164,6 +164,9 @@ impl RunArgs {
     }
 }
 
+/// The annotation of an image, or of an app of a pod, that says that the app tells when it is ready (sd_notify(3)).
+pub const NOTIFIES: &str = "appc.io/executor/supports-systemd-notify";
+
 /// The annotation of a pod that says whether its apps come and go.
 pub const MUTABLE: &str = "coreos.com/rkt/stage1/mutable";
 
@@ -220,6 +223,9 @@ pub struct RuntimeState {
     /// The app units, in the order of the manifest (systemd).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<String>,
+    /// Whether apps say themselves when they are ready, which [`crate::layout::READY`] then notes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notifies: bool,
     /// Where the apps' output goes besides the terminal.
     pub log: LogSink,
     /// Isolators that could not be enforced, each with the reason: `app: isolator: reason`.

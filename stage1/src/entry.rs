@@ -146,7 +146,7 @@ fn stop_slice(uuid: &str) -> Result<u8> {
         return Ok(0);
     }
     let status = Command::new("/usr/bin/systemctl")
-        .args(["stop", "--quiet", "--no-ask-password", "--", &launcher::pod_slice(uuid)])
+        .args(["stop", "--quiet", "--no-ask-password", "--", &launcher::slice_pattern(uuid)])
         .stderr(std::process::Stdio::null())
         .status()
         .context("run systemctl stop")?;

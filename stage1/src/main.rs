@@ -20,6 +20,7 @@ mod stop_signal;
 mod sys;
 mod terminal;
 mod users;
+mod wrap;
 
 use std::{path::Path, process::ExitCode};
 

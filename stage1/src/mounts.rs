@@ -133,6 +133,17 @@ pub(crate) fn source(
         Source::Device(wanted) => {
             device(&wanted.source).with_context(|| format!("device {:?}", wanted.source))?
         }
+        Source::Socket(path) => {
+            let place = rustix::fs::openat2(
+                &pod.directory,
+                path,
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+                CONFINED,
+            )
+            .with_context(|| format!("open {path}"))?;
+            mapped(detach(&place, false)?, users)?
+        }
     };
     if mount.private {
         sys::make_private(&detached)?;

@@ -35,6 +35,12 @@ pub(crate) struct Terminal {
     screen: Flow,
 }
 
+/// Whether this process belongs to a session with a terminal, which may be lost.
+pub(crate) fn is_controlled() -> bool {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open("/dev/tty", OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).is_ok()
+}
+
 impl Terminal {
     /// Takes over the user's terminal; `None` where stdin is none.
     pub(crate) fn open() -> Result<Option<Terminal>> {

@@ -93,6 +93,9 @@ pub struct AppSpec {
     pub pre_start: Option<Vec<String>>,
     /// Run as root in the app's sandbox when the app has ended. `app-exec` then stays as the app's parent.
     pub post_stop: Option<Vec<String>>,
+    /// The names of the sockets that the app gets from descriptor 3 on, where a service manager listens for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<String>,
     /// Whether stdin is a terminal that becomes the app's controlling one, and `/dev/console`.
     pub terminal: bool,
 }

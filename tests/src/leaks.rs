@@ -13,7 +13,7 @@ use crate::place::Launcher;
 
 /// One line for each thing that is left of these pods and of the test in `base`.
 pub(crate) fn left(base: &Path, pods: &[String], launcher: Launcher) -> Vec<String> {
-    let traces = Traces { base: base.to_string_lossy().into_owned(), pods };
+    let traces = Traces::of(base, pods);
     let mut left: Vec<String> = processes(&traces).into_iter().map(|(_, line)| line).collect();
     left.extend(mounts(&traces));
     left.extend(cgroups(&traces));
@@ -50,7 +50,7 @@ pub(crate) fn left(base: &Path, pods: &[String], launcher: Launcher) -> Vec<Stri
 
 /// Kills what is left of a test that failed.
 pub(crate) fn kill_processes(base: &Path, pods: &[String]) {
-    let traces = Traces { base: base.to_string_lossy().into_owned(), pods };
+    let traces = Traces::of(base, pods);
     for (pid, _) in processes(&traces) {
         // It may have ended meanwhile.
         kill_process(pid, Signal::KILL).ok();
@@ -59,10 +59,21 @@ pub(crate) fn kill_processes(base: &Path, pods: &[String]) {
 
 struct Traces<'a> {
     base: String,
-    pods: &'a [String],
+    pods: Vec<&'a str>,
 }
 
-impl Traces<'_> {
+impl<'a> Traces<'a> {
+    /// Traces of these pods and of the test in `base`. What has them is killed: nothing may be looked for that is found in what has
+    /// nothing to do with the test, an empty name least of all. What is no UUID is no pod, whoever put it among them.
+    ///
+    /// # Panics
+    /// Where the directory is none of a test's own.
+    fn of(base: &Path, pods: &'a [String]) -> Traces<'a> {
+        let base = base.to_string_lossy().into_owned();
+        assert!(base.contains("/rkt-test-"), "{base:?} is no directory of a test");
+        Traces { base, pods: pods.iter().map(String::as_str).filter(|uuid| is_uuid(uuid)).collect() }
+    }
+
     fn are_in(&self, text: &str) -> bool {
         // systemd writes `-` in the names of units as `\x2d`.
         let text = text.replace("\\x2d", "-");
@@ -70,8 +81,13 @@ impl Traces<'_> {
     }
 
     fn name_a_pod(&self, text: &str) -> bool {
-        self.pods.iter().any(|uuid| text.contains(uuid.as_str()) || text.contains(&uuid.replace('-', "")))
+        self.pods.iter().any(|uuid| text.contains(uuid) || text.contains(&uuid.replace('-', "")))
     }
+}
+
+/// Whether this is the whole name of a pod.
+pub(crate) fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn processes(traces: &Traces<'_>) -> Vec<(Pid, String)> {
@@ -159,4 +175,25 @@ fn lines_of(kind: &str, command: &[&str], traces: &Traces<'_>) -> Vec<String> {
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().filter(|line| traces.are_in(line)).map(|line| format!("{kind} {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_uuid_is_found_nowhere() {
+        let uuid = "0a1b2c3d-0000-4000-8000-00000000000f".to_owned();
+        let pods = [String::new(), "a".to_owned(), "-".to_owned(), uuid.clone()];
+        let traces = Traces::of(Path::new("/var/tmp/rkt-test-x"), &pods);
+        assert!(!traces.are_in("/sbin/init a-b"));
+        assert!(traces.are_in(&format!("/run/rkt-{uuid}")));
+        assert!(traces.are_in("cat /var/tmp/rkt-test-x/files"));
+    }
+
+    #[test]
+    #[should_panic(expected = "no directory of a test")]
+    fn a_directory_that_is_everybodys_is_refused() {
+        Traces::of(Path::new("/"), &[]);
+    }
 }

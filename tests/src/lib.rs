@@ -29,6 +29,7 @@ mod pod;
 mod pty;
 mod rkt;
 pub mod server;
+pub mod units;
 
 pub use crate::{
     image::Image,

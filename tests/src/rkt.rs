@@ -236,9 +236,23 @@ impl Rkt {
         pod
     }
 
+    /// Starts a pod in the background with variables in its environment, `args` as [`Rkt::start`] takes them.
+    #[track_caller]
+    pub fn start_in(&self, environment: &[(&str, &Path)], args: &[OsString]) -> Pod<'_> {
+        let file = self.files().join(format!("uuid-{}", self.pods.borrow().len()));
+        let mut own = vec![flag("--uuid-file-save", &file)];
+        own.extend_from_slice(args);
+        let mut command = self.command(self.run_args(own));
+        command.envs(environment.iter().copied());
+        let pod = Pod::start(self, command, &file);
+        self.pods.borrow_mut().push(pod.uuid().to_owned());
+        pod
+    }
+
     /// Starts a command that becomes a pod that is there already.
     #[track_caller]
     pub fn background(&self, command: Command, uuid: &str) -> Pod<'_> {
+        assert!(leaks::is_uuid(uuid), "{uuid:?} is no UUID");
         self.pods.borrow_mut().push(uuid.to_owned());
         Pod::spawn(self, command, uuid)
     }

@@ -64,6 +64,9 @@ pub fn resolve(manifest: &PodManifest, apps: &[&App]) -> Result<Vec<Forward>> {
             Some(port) => port,
             None => declared(apps.iter().copied(), port.name.as_str())?,
         };
+        if is_activated(declared) {
+            continue;
+        }
         add(&mut forwards, declared, port.host_ip.map(IpAddr::V4), port.host_port, None)?;
     }
     for text in manifest.annotations.get(IPV6).into_iter().flat_map(|list| list.split(',')) {
@@ -72,6 +75,11 @@ pub fn resolve(manifest: &PodManifest, apps: &[&App]) -> Result<Vec<Forward>> {
         add(&mut forwards, declared, option.host_ip, option.host_port, option.protocol)?;
     }
     Ok(forwards)
+}
+
+/// Whether a service manager listens at the host's port, and has passed the socket on: nothing is to be led past it.
+fn is_activated(port: &Port) -> bool {
+    port.socket_activated && std::env::var_os("LISTEN_FDS").is_some()
 }
 
 fn declared<'a>(mut apps: impl Iterator<Item = &'a App>, name: &str) -> Result<&'a Port> {

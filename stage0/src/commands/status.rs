@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use rkt_pod::{Error, Lock, PodDir, State, lock::Kind, lookup, names};
+use rkt_pod::{Error, Lock, PodDir, State, layout, lock::Kind, lookup, names};
 
 use super::{Format, boolean, global::Global, uuids::Uuids};
 use crate::{
@@ -61,7 +61,9 @@ fn wait(text: &str) -> Result<Wait, String> {
 pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     let mut pod = args.pod.one(global)?;
     pod = wait_until(global, pod, args.wait_ready, "ready", |pod| {
-        Ok(pod.runtime_state().is_ok() || pod.state()?.is_finished())
+        let runs =
+            pod.runtime_state().is_ok_and(|state| !state.notifies || pod.path().join(layout::READY).exists());
+        Ok(runs || pod.state()?.is_finished())
     })?;
     pod = wait_until(global, pod, args.wait, "exited", |pod| {
         let mut state = pod.state()?;

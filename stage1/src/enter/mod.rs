@@ -154,7 +154,7 @@ impl Child {
             for (end, _) in ends.into_iter().zip(&is_ready[own..]).filter(|(_, is_ready)| **is_ready) {
                 streams.pump(end);
             }
-            while let Some(signal) = signals.next().context("read a signal")? {
+            while let Some((signal, _)) = signals.next().context("read a signal")? {
                 self.pass_on(signal, streams);
             }
             while reports {

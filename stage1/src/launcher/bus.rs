@@ -120,9 +120,17 @@ impl Bus {
     where
         B: serde::Serialize + zbus::DynamicType,
     {
+        self.call_at(method, method.object, body)
+    }
+
+    /// The same of another object.
+    pub(crate) fn call_at<B>(&self, method: Method, object: &str, body: &B) -> zbus::Result<Message>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
         zbus::block_on(self.connection.call_method(
             Some(method.service),
-            method.object,
+            object,
             Some(method.interface),
             method.name,
             body,

@@ -220,6 +220,14 @@ impl Launcher for Direct {
         }
     }
 
+    fn signal(&mut self, app: usize, signal: Signal) {
+        if let Some(child) = self.child(app)
+            && rustix::process::pidfd_send_signal(&child.pidfd, signal).is_err()
+        {
+            // As above.
+        }
+    }
+
     fn kill(&mut self, app: usize) {
         if let Some(child) = self.child(app) {
             kill_cgroup(child);

@@ -31,14 +31,15 @@ fn default_name(uuid: &str) -> String {
     format!("rkt-{uuid}")
 }
 
-/// The slice that holds the pod's units.
-pub(crate) fn slice(uuid: &str) -> String {
-    format!("machine-{}.slice", escape_dashes(&default_name(uuid)))
+/// The slice that holds the pod's units: in the one that was chosen for the pod, or in that of all machines.
+pub(crate) fn slice(uuid: &str, chosen: Option<&str>) -> String {
+    let chosen = chosen.and_then(|slice| slice.strip_suffix(".slice")).unwrap_or("machine");
+    format!("{chosen}-{}.slice", escape_dashes(&default_name(uuid)))
 }
 
-/// The unit that the pod belongs to, if it is a service that is there already.
-pub(crate) fn surrounding_service() -> Option<String> {
-    own_service(&std::fs::read_to_string("/proc/self/cgroup").ok()?)
+/// What matches the name of the pod's slice, whatever slice it is in, for `systemctl`.
+pub(crate) fn slice_pattern(uuid: &str) -> String {
+    format!("*-{}.slice", default_name(uuid).replace('-', "?x2d"))
 }
 
 /// Registers the pod against the unit that its init is in: by init's pidfd where machined takes it (systemd 259), else by
@@ -91,48 +92,20 @@ fn uuid_bytes(uuid: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| value(pair[0]) << 4 | pair.get(1).map_or(0, |low| value(*low))).collect()
 }
 
-/// The system service that a process with this `/proc/<pid>/cgroup` belongs to. Services of a user's own manager do
-/// not count: machined cannot register against them.
-fn own_service(cgroups: &str) -> Option<String> {
-    let path_of = |line| -> Option<&str> {
-        let line: &str = line;
-        line.strip_prefix("0::").or_else(|| Some(line.split_once(":name=systemd:")?.1))
-    };
-    let unit = cgroups
-        .lines()
-        .filter_map(path_of)
-        .flat_map(|path| Path::new(path).components())
-        .filter_map(|part| part.as_os_str().to_str())
-        .find(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
-    (unit.ends_with(".service") && !unit.starts_with("user@")).then(|| unit.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_a_system_service_keeps_its_unit() {
-        let table = [
-            ("0::/system.slice/web.service\n", Some("web.service")),
-            ("0::/system.slice/web.service/payload\n", Some("web.service")),
-            ("0::/user.slice/user-0.slice/session-1.scope\n", None),
-            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n", None),
-            ("1:name=systemd:/system.slice/web.service\n", Some("web.service")),
-            ("9:name=systemd:/\n0::/system.slice/web.service\n", Some("web.service")),
-            ("0::/\n", None),
-            ("", None),
-        ];
-        for (cgroups, unit) in table {
-            assert_eq!(own_service(cgroups).as_deref(), unit, "{cgroups}");
-        }
-    }
-
-    #[test]
     fn a_machine_is_named_after_its_pod() {
         let uuid = "0a1b2c3d-0000-4000-8000-00000000000f";
         assert_eq!(default_name(uuid).len(), 40, "machined takes 64 characters at most");
-        assert_eq!(slice(uuid), "machine-rkt\\x2d0a1b2c3d\\x2d0000\\x2d4000\\x2d8000\\x2d00000000000f.slice");
+        assert_eq!(
+            slice(uuid, None),
+            "machine-rkt\\x2d0a1b2c3d\\x2d0000\\x2d4000\\x2d8000\\x2d00000000000f.slice"
+        );
+        assert!(slice(uuid, Some("web-front.slice")).starts_with("web-front-rkt\\x2d0a1b2c3d"));
+        assert_eq!(slice_pattern(uuid), "*-rkt?x2d0a1b2c3d?x2d0000?x2d4000?x2d8000?x2d00000000000f.slice");
         assert_eq!(uuid_bytes(uuid)[..4], [0x0a, 0x1b, 0x2c, 0x3d]);
         assert_eq!(uuid_bytes(uuid).len(), 16);
     }

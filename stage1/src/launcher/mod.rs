@@ -4,6 +4,7 @@ mod bus;
 mod control;
 mod direct;
 mod machine;
+mod surroundings;
 mod systemd;
 mod unit;
 mod watch;
@@ -25,7 +26,7 @@ use crate::{
 pub(crate) use bus::Connecting;
 pub(crate) use control::Control;
 pub(crate) use direct::status_of;
-pub(crate) use machine::slice as pod_slice;
+pub(crate) use machine::slice_pattern;
 pub(crate) use unit::app_unit;
 
 /// What `app-exec` needs besides its spec.
@@ -94,6 +95,8 @@ pub(crate) trait Launcher {
     fn events(&mut self) -> Vec<Event>;
     /// Asks an app to end, by its stop signal. A launcher whose own deadline follows kills it then.
     fn terminate(&mut self, app: usize);
+    /// Sends a signal to the main process of an app.
+    fn signal(&mut self, app: usize, signal: Signal);
     /// Kills an app and all its processes.
     fn kill(&mut self, app: usize);
     /// Waits for the processes that are our children, after init was killed and they with it.

@@ -17,6 +17,7 @@ use super::{
     Event, Launch, Launcher,
     bus::{Bus, Method, TIMEOUT},
     machine,
+    surroundings::{Bounds, Surroundings},
     unit::{app_unit, device_allow, object_path},
     watch::{PropertiesChanged, Unit},
 };
@@ -69,6 +70,8 @@ pub(crate) struct Systemd {
     units: Vec<Unit>,
     /// What the pod as a whole may take of the machine.
     limits: Limits,
+    /// What the service that rkt was started in may take.
+    bounds: Bounds,
     /// The paths of the block devices, where limits need them.
     devices: Vec<String>,
     /// What came in while we waited for something else.
@@ -87,7 +90,9 @@ impl Systemd {
     /// Asks for news of the pod's units.
     pub(crate) fn new(pod: &Pod, init: &Init, bus: Bus) -> Result<Systemd> {
         let units: Vec<Unit> = pod.apps.iter().map(|app| unit_of(&pod.uuid, app)).collect();
-        let machine = match machine::surrounding_service() {
+        let surroundings = Surroundings::own();
+        let slice = machine::slice(&pod.uuid, surroundings.slice.as_deref());
+        let machine = match surroundings.service {
             Some(service) => MachineUnit { name: service, is_ours: false },
             None => MachineUnit { name: machine::scope(&pod.uuid), is_ours: true },
         };
@@ -104,12 +109,13 @@ impl Systemd {
             root: pod.path.join(rkt_pod::layout::STAGE1_ROOTFS),
             leader: init.pid,
             program: init::helper("app-exec")?,
-            slice: machine::slice(&pod.uuid),
+            slice,
             machine,
             registered: false,
             opening: None,
             units,
             limits: Limits::default(),
+            bounds: Bounds::default(),
             devices: Vec::new(),
             backlog: Vec::new(),
         })
@@ -126,12 +132,28 @@ impl Systemd {
     }
 
     fn slice_properties(&self) -> Properties<'_> {
-        let mut slice: Properties<'_> = vec![
-            ("Description", format!("Apps of rkt pod {}", self.uuid).into()),
-            ("BindsTo", vec![self.machine.name.as_str()].into()),
-        ];
+        let mut slice: Properties<'_> =
+            vec![("Description", format!("Apps of rkt pod {}", self.uuid).into())];
+        slice.extend(self.ties(false));
         slice.extend(units::properties(&self.limits, &self.devices));
+        self.bounds.apply(&mut slice);
         slice
+    }
+
+    /// What ties a unit of the pod to the machine's, `after` which it may have to start.
+    ///
+    /// A service that we were started in is not up before we say so, which we do when the apps are; and when it is stopped, it
+    /// is we who stop them, one after the other. Nothing needs to be tied to it: who ends it ends init.
+    fn ties(&self, after: bool) -> Properties<'_> {
+        if !self.machine.is_ours {
+            return vec![("DefaultDependencies", false.into())];
+        }
+        let machine = || Variant::from(vec![self.machine.name.as_str()]);
+        let mut ties = vec![("BindsTo", machine())];
+        if after {
+            ties.push(("After", machine()));
+        }
+        ties
     }
 
     /// The scope that init is in, where it is of our making.
@@ -240,6 +262,9 @@ fn is_started(message: &Message, object: &str) -> bool {
 impl Launcher for Systemd {
     fn limit(&mut self, pod: &Limits, controllers: &[Controller]) -> Result<Vec<(Controller, String)>> {
         self.limits = pod.clone();
+        if !self.machine.is_ours {
+            self.bounds = Bounds::of(&self.bus, &self.machine.name)?;
+        }
         if controllers.is_empty() {
             return Ok(Vec::new());
         }
@@ -309,9 +334,8 @@ impl Launcher for Systemd {
             ("SyslogIdentifier", launch.name.into()),
             ("LogExtraFields", fields.into()),
             ("ExecStart", vec![(program.as_str(), vec!["app-exec", launch.spec], false)].into()),
-            ("BindsTo", vec![self.machine.name.as_str()].into()),
-            ("After", vec![self.machine.name.as_str()].into()),
         ];
+        properties.extend(self.ties(true));
         properties.extend(units::properties(launch.limits, &self.devices));
         if launch.limits.memory.is_some() || self.limits.memory.is_some() {
             // An app is killed as a whole: what is left of one after a part of it was killed is of no use.
@@ -373,6 +397,14 @@ impl Launcher for Systemd {
         let stop = Method { name: "StopUnit", ..MANAGER };
         if self.bus.send(stop, &(self.units[app].name.as_str(), "replace")).is_err() {
             // Without the bus the deadline of the supervisor remains, and the end of init.
+        }
+    }
+
+    fn signal(&mut self, app: usize, signal: Signal) {
+        let kill = Method { name: "KillUnit", ..MANAGER };
+        let unit = self.units[app].name.as_str();
+        if self.bus.send(kill, &(unit, "main", signal.as_raw())).is_err() {
+            // As above.
         }
     }
 

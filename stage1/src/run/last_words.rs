@@ -18,7 +18,7 @@ impl Supervisor<'_> {
     /// Moves on all that is left. Readers are waited for as a program waits that writes to them; who asks for the end is
     /// heard all the same.
     pub(super) fn last_words(&mut self, signals: &SignalFd) -> Result<()> {
-        let mut hurried = self.asked;
+        let mut hurried = self.was_asked();
         loop {
             self.output.drain();
             if let Some(terminal) = self.terminal.as_mut() {
@@ -44,7 +44,7 @@ impl Supervisor<'_> {
                 }
                 Ok(_) | Err(Errno::INTR) => {
                     drop(fds);
-                    while let Some(signal) = signals.next().context("read a signal")? {
+                    while let Some((signal, _)) = signals.next().context("read a signal")? {
                         hurried |= self.is_request_to_end(signal);
                     }
                 }

@@ -4,6 +4,7 @@ mod args;
 mod etc;
 mod last_words;
 mod mutable;
+mod requests;
 pub(crate) mod rights;
 mod spec;
 mod stdio;
@@ -39,6 +40,7 @@ use crate::{
     stop_signal,
     sys::{self, SignalFd, Signals},
     terminal::Terminal,
+    wrap::{Notify, Sockets, Taking},
 };
 use mutable::Mutable;
 
@@ -48,6 +50,7 @@ pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes the pod, waits for its end, and returns the exit status of `rkt run`.
 pub(crate) fn main() -> Result<u8> {
     let args = args::parse()?;
+    let sockets = Sockets::from_environment()?;
     let _lock = inherit_lock()?;
     let signals = block_signals()?;
     // Connecting takes as long as making the namespaces does: both at once.
@@ -72,7 +75,7 @@ pub(crate) fn main() -> Result<u8> {
     failpoint!("pod-init-started");
     let mut state = RuntimeState { supervisor_reason: no_bus, ..RuntimeState::default() };
     state.not_enforced.extend(no_cgroup.map(|reason| format!("pod: cgroups: {reason}")));
-    let made = make(&args, &pod, &init, &mut network, connecting, cgroup, &mut state);
+    let made = make(&args, &pod, &init, &mut network, (connecting, cgroup, sockets), &mut state);
     let mut supervisor = match made {
         Ok(made) => supervise::Supervisor::new(&pod, &init, made),
         Err(error) => {
@@ -99,6 +102,7 @@ pub(crate) struct Made<'a> {
     output: Output,
     terminal: Option<Terminal>,
     apps: Vec<supervise::App>,
+    notify: Notify,
     /// What is needed to start more of them, where they come and go.
     mutable: Option<Mutable<'a>>,
 }
@@ -109,8 +113,7 @@ fn make<'a>(
     pod: &'a Pod,
     init: &Init,
     network: &mut Network,
-    connecting: Option<Connecting>,
-    cgroup: Option<PodCgroup>,
+    (connecting, cgroup, sockets): (Option<Connecting>, Option<PodCgroup>, Sockets),
     state: &mut RuntimeState,
 ) -> Result<Made<'a>> {
     write_pids(pod, init)?;
@@ -123,7 +126,10 @@ fn make<'a>(
     let mut output = Output::new(pod, state.log)?;
     let terminal = if args.interactive { Terminal::open()? } else { None };
     let mut mutable = if args.mutable { Some(Mutable::listen(args)?) } else { None };
-    let volumes = volumes::resolve(pod)?;
+    let mut volumes = volumes::resolve(pod)?;
+    let mut notify = Notify::new(&pod.uuid);
+    let takings = taking(pod, &mut notify, sockets, &mut volumes)?;
+    state.notifies = notify.speaks();
     let roots = mapped_roots(pod, init)?;
     let mut launcher = launcher::choose(args.supervisor, connecting, pod, init, cgroup, state)?;
     let built = (|| {
@@ -143,7 +149,7 @@ fn make<'a>(
                 app,
                 index,
                 launcher.as_mut(),
-                (&volumes[index], &limits[index]),
+                (&volumes[index], &takings[index], &limits[index]),
                 &context,
             )?);
         }
@@ -156,19 +162,20 @@ fn make<'a>(
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, network, state);
+        notify.is_in(state.slice.as_deref());
         failpoint!("pod-settled");
         write_state(pod, state)?;
         failpoint!("pod-told");
         init.wait_ready()?;
         failpoint!("pod-ready");
-        for (app, (mounts, stdio)) in apps.iter().zip(&handovers) {
-            hand_over(app, init, mounts, stdio)?;
+        for (index, (app, (mounts, stdio))) in apps.iter().zip(&handovers).enumerate() {
+            hand_over(app, init, mounts, stdio, &takings[index])?;
         }
         failpoint!("pod-handed-over");
         Ok(apps)
     })();
     match built {
-        Ok(apps) => Ok(Made { launcher, output, terminal, apps, mutable }),
+        Ok(apps) => Ok(Made { launcher, output, terminal, apps, notify, mutable }),
         Err(error) => {
             // Without init nothing else works: what it complains of is the reason.
             let error = init.complaint().unwrap_or(error);
@@ -180,16 +187,34 @@ fn make<'a>(
     }
 }
 
+/// What each app gets of a service manager: a socket to say how it is, among its mounts, and those that are listened at for it.
+fn taking(
+    pod: &Pod,
+    notify: &mut Notify,
+    mut sockets: Sockets,
+    volumes: &mut [Vec<volumes::Mount>],
+) -> Result<Vec<Taking>> {
+    let mut takings = Vec::new();
+    for (app, mounts) in pod.apps.iter().zip(volumes) {
+        let mut taking = notify.add(app)?;
+        mounts.extend(taking.socket.take().map(volumes::notify));
+        taking.listen = sockets.of(&pod.manifest, app)?;
+        takings.push(taking);
+    }
+    sockets.close();
+    Ok(takings)
+}
+
 /// Starts `app-exec` for an app.
 fn launch(
     pod: &Pod,
     app: &PodApp,
     index: usize,
     launcher: &mut dyn Launcher,
-    (mounts, limits): (&[volumes::Mount], &Limits),
+    (mounts, taking, limits): (&[volumes::Mount], &Taking, &Limits),
     context: &spec::Context<'_>,
 ) -> Result<supervise::App> {
-    let path = spec::write(pod, app, mounts, context)?;
+    let path = spec::write(pod, app, mounts, taking, context)?;
     let (control, theirs) = Control::pair()?;
     let stop_signal = stop_signal::of(&app.image).unwrap_or_else(|error| {
         output::say(&format!("warning: app {:?}: {error:#}; taking SIGTERM", app.name()));
@@ -208,12 +233,19 @@ fn launch(
     Ok(supervise::App::new(app.name(), control, pid))
 }
 
-/// Passes `app-exec` the app's root, streams and volumes.
-fn hand_over(app: &supervise::App, init: &Init, mounts: &[OwnedFd], stdio: &[OwnedFd; 3]) -> Result<()> {
+/// Passes `app-exec` the app's root, streams, volumes and sockets.
+fn hand_over(
+    app: &supervise::App,
+    init: &Init,
+    mounts: &[OwnedFd],
+    stdio: &[OwnedFd; 3],
+    taking: &Taking,
+) -> Result<()> {
     let fds: Vec<BorrowedFd<'_>> = [init.pidfd(), mounts[0].as_fd()]
         .into_iter()
         .chain(stdio.iter().map(AsFd::as_fd))
         .chain(mounts[1..].iter().map(AsFd::as_fd))
+        .chain(taking.listen.iter().map(|(_, socket)| socket.as_fd()))
         .collect();
     app.hand_over(&fds)
 }
@@ -383,7 +415,16 @@ fn write_state(pod: &Pod, state: &RuntimeState) -> Result<()> {
 }
 
 fn block_signals() -> Result<SignalFd> {
-    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGWINCH, libc::SIGPIPE];
+    let signals = [
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGHUP,
+        libc::SIGWINCH,
+        libc::SIGPIPE,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ];
     Signals::block(&signals).and_then(|signals| signals.descriptor()).context("block signals")
 }
 

@@ -22,6 +22,7 @@ use crate::{
     output::{self, Output},
     pod::Pod,
     resources::{Limits, enforced},
+    wrap::Notify,
 };
 
 /// Callers that have not been answered yet, at most.
@@ -175,11 +176,12 @@ impl<'a> Mutable<'a> {
         init: &Init,
         launcher: &mut dyn Launcher,
         output: &mut Output,
+        notify: &mut Notify,
     ) -> Result<supervise::App> {
         let pod = Pod::load(&self.args.uuid, true)?;
         let app = pod.apps.iter().find(|app| app.name() == name);
         let app = app.with_context(|| format!("the pod has no app {name:?}"))?;
-        let mounts = volumes::of_app(&pod, app)?;
+        let mut mounts = volumes::of_app(&pod, app)?;
         let limits = Limits::of(&app.app.isolators)?;
         self.check(app.name(), &app.app.isolators, &mounts, launcher)?;
         let context = spec::Context {
@@ -190,13 +192,15 @@ impl<'a> Mutable<'a> {
             known: &self.known,
         };
         renew_work(&pod, name)?;
+        let mut taking = notify.add(app)?;
+        mounts.extend(taking.socket.take().map(volumes::notify));
         let root = crate::mounts::root(&pod, name, init.user_namespace())?;
         let descriptors = super::descriptors(&pod, init, name, Some(root), &mounts)?;
         output.log_of(&pod, index, name)?;
         let stdio = super::stdio::own(output, index, app)?;
         launcher.announce(app)?;
-        let started = launch(&pod, app, index, launcher, (&mounts, &limits), &context)?;
-        hand_over(&started, init, &descriptors, &stdio)?;
+        let started = launch(&pod, app, index, launcher, (&mounts, &taking, &limits), &context)?;
+        hand_over(&started, init, &descriptors, &stdio, &taking)?;
         Ok(started)
     }
 

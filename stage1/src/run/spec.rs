@@ -15,6 +15,7 @@ use super::{rights::Rights, volumes};
 use crate::{
     network::Known,
     pod::{Pod, PodApp},
+    wrap::Taking,
 };
 
 /// The path in which programs are looked up, where the app does not set its own (appc spec, environment).
@@ -40,10 +41,11 @@ pub(super) fn write(
     pod: &Pod,
     app: &PodApp,
     mounts: &[volumes::Mount],
+    taking: &Taking,
     context: &Context<'_>,
 ) -> Result<String> {
     let name = app.name();
-    let spec = build(pod, app, mounts, context).with_context(|| format!("app {name:?}"))?;
+    let spec = build(pod, app, mounts, taking, context).with_context(|| format!("app {name:?}"))?;
     match rustix::fs::mkdirat(&pod.directory, layout::SPECS, fs::Mode::from_raw_mode(0o750)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).context("make the directory of the specs"),
@@ -55,7 +57,13 @@ pub(super) fn write(
     path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Context<'_>) -> Result<AppSpec> {
+fn build(
+    pod: &Pod,
+    pod_app: &PodApp,
+    mounts: &[volumes::Mount],
+    taking: &Taking,
+    context: &Context<'_>,
+) -> Result<AppSpec> {
     let app = &pod_app.app;
     let args = context.args;
     let rights = Rights { app: &app.isolators, pod: &pod.manifest.isolators };
@@ -74,7 +82,7 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         unprotected_paths: args.insecure_paths,
         etc: super::etc::files(pod, args, context.known.resolv.as_deref(), mounts.len())?,
         exec: command(app)?,
-        environment: environment(pod_app, context.terminal, metadata_url(args, context.known)),
+        environment: environment(pod_app, context.terminal, metadata_url(args, context.known), taking),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
         user: app.user.clone(),
         group: app.group.clone(),
@@ -89,6 +97,7 @@ fn build(pod: &Pod, pod_app: &PodApp, mounts: &[volumes::Mount], context: &Conte
         oom_score_adj: rights.oom_score_adj(),
         pre_start: handler(HandlerName::PreStart),
         post_stop: handler(HandlerName::PostStop),
+        listen: taking.listen.iter().map(|(name, _)| name.clone()).collect(),
         terminal: context.terminal,
     })
 }
@@ -118,7 +127,7 @@ fn metadata_url(args: &RunArgs, known: &Known) -> Option<String> {
 }
 
 /// The environment: the app's own, what it leaves unset, and what the executor says.
-fn environment(app: &PodApp, terminal: bool, metadata_url: Option<String>) -> Vec<String> {
+fn environment(app: &PodApp, terminal: bool, metadata_url: Option<String>, taking: &Taking) -> Vec<String> {
     let mut variables: Vec<(String, String)> =
         app.app.environment.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect();
     let term = if terminal { std::env::var("TERM").ok() } else { None };
@@ -140,7 +149,8 @@ fn environment(app: &PodApp, terminal: bool, metadata_url: Option<String>) -> Ve
         ("AC_METADATA_URL", metadata_url),
         ("container", Some("rkt".to_owned())),
     ];
-    for (name, value) in said.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+    let said = said.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    for (name, value) in said.chain(taking.environment.iter().cloned()) {
         variables.retain(|(have, _)| have != name);
         variables.push((name.to_owned(), value));
     }

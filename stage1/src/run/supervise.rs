@@ -21,6 +21,7 @@ use stage2::control::Report;
 use super::{
     Made, STOP_TIMEOUT,
     mutable::{Mutable, Waits},
+    requests::Asker,
 };
 use crate::{
     init::{Init, Word},
@@ -29,6 +30,7 @@ use crate::{
     pod::Pod,
     sys::SignalFd,
     terminal::Terminal,
+    wrap::Notify,
 };
 
 /// How long we wait for news of apps after their init is gone: they are dead, only the launcher's word is missing.
@@ -51,7 +53,7 @@ pub(crate) struct App {
     /// What was said of the failure.
     reason: Option<String>,
     reported: Option<u8>,
-    status: Option<u8>,
+    pub(super) status: Option<u8>,
 }
 
 impl App {
@@ -69,26 +71,27 @@ impl App {
 
 /// A stop in progress.
 #[derive(Debug)]
-struct Stop {
+pub(super) struct Stop {
     /// The app that was asked to end, and when it is killed.
-    current: Option<(usize, Instant)>,
+    pub(super) current: Option<(usize, Instant)>,
 }
 
 /// The pod's supervisor.
 pub(crate) struct Supervisor<'a> {
-    pod: &'a Pod,
+    pub(super) pod: &'a Pod,
     init: &'a Init,
-    launcher: Box<dyn Launcher>,
+    pub(super) launcher: Box<dyn Launcher>,
     pub(super) output: Output,
     pub(super) terminal: Option<Terminal>,
-    apps: Vec<App>,
-    stop: Option<Stop>,
+    pub(super) apps: Vec<App>,
+    pub(super) notify: Notify,
+    pub(super) stop: Option<Stop>,
     /// When init was found dead.
     init_gone: Option<Instant>,
     /// The first failing app's status.
     exit: Option<u8>,
-    /// Whether the pod ends because somebody asked for it.
-    pub(super) asked: bool,
+    /// How often somebody has asked for the pod's end, by who it was.
+    pub(super) asked: [u32; 2],
     /// Where apps come and go, who asks for it; such a pod does not end with its apps.
     mutable: Option<Mutable<'a>>,
     /// Apps that were asked to end by themselves, and when each is killed.
@@ -107,6 +110,8 @@ enum Source {
     Launcher,
     Control(usize),
     Stream(usize),
+    /// What an app says of itself.
+    Notify(usize),
     /// Our own stdout or stderr, that has not taken all.
     Target(usize),
     Terminal(usize),
@@ -117,7 +122,7 @@ enum Source {
 impl<'a> Supervisor<'a> {
     /// Supervises `apps`, all of which the launcher has started.
     pub(crate) fn new(pod: &'a Pod, init: &'a Init, made: Made<'a>) -> Supervisor<'a> {
-        let Made { launcher, output, terminal, apps, mutable } = made;
+        let Made { launcher, output, terminal, apps, notify, mutable } = made;
         Supervisor {
             pod,
             init,
@@ -125,10 +130,11 @@ impl<'a> Supervisor<'a> {
             output,
             terminal,
             apps,
+            notify,
             stop: None,
             init_gone: None,
             exit: None,
-            asked: false,
+            asked: [0; 2],
             mutable,
             leaving: Vec::new(),
             is_clean: false,
@@ -190,6 +196,7 @@ impl<'a> Supervisor<'a> {
         }
         sources.extend(self.output.open().map(|(index, fd)| (Source::Stream(index), fd, IN)));
         sources.extend(self.output.blocked().map(|(index, fd)| (Source::Target(index), fd, PollFlags::OUT)));
+        sources.extend(self.notify.descriptors().map(|(app, fd)| (Source::Notify(app), fd, IN)));
         let terminal = self.terminal.iter().flat_map(Terminal::descriptors);
         sources.extend(terminal.map(|(index, fd, flags)| (Source::Terminal(index), fd, flags)));
         let callers = self.mutable.iter().flat_map(Mutable::descriptors);
@@ -216,12 +223,12 @@ impl<'a> Supervisor<'a> {
     fn handle(&mut self, source: Source, signals: &SignalFd) -> Result<()> {
         match source {
             Source::Signals => {
-                while let Some(signal) = signals.next().context("read a signal")? {
-                    self.signal(signal);
+                while let Some((signal, sender)) = signals.next().context("read a signal")? {
+                    self.signal(signal, sender);
                 }
             }
             Source::Init => match self.init.read()? {
-                Word::PowerOff => self.request_stop(),
+                Word::PowerOff => self.request_stop(Asker::Init),
                 Word::Gone => self.init_is_gone(),
                 Word::Ready => {}
             },
@@ -238,6 +245,7 @@ impl<'a> Supervisor<'a> {
             }
             Source::Caller(index) => self.caller(index - 1),
             Source::Stream(stream) => self.output.pump(stream),
+            Source::Notify(app) => self.say_how_it_is(|notify| notify.hear(app)),
             Source::Target(target) => self.output.flush(target),
             Source::Terminal(end) => {
                 if let Some(terminal) = self.terminal.as_mut() {
@@ -248,45 +256,8 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn signal(&mut self, signal: i32) {
-        match signal {
-            signal if self.is_request_to_end(signal) => self.request_stop(),
-            libc::SIGWINCH => {
-                if let Some(terminal) = &self.terminal {
-                    terminal.resize();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a signal asks for the pod's end. Losing the terminal ends a pod that has it, and no other.
-    pub(super) fn is_request_to_end(&self, signal: i32) -> bool {
-        matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
-            || (signal == libc::SIGHUP && self.terminal.is_some())
-    }
-
-    /// Somebody wants the pod to end. Who asks twice does not want to wait.
-    fn request_stop(&mut self) {
-        self.asked = true;
-        if self.stop.is_some() {
-            self.kill_all();
-        } else {
-            self.stop = Some(Stop { current: None });
-            self.stop_next();
-        }
-    }
-
-    fn kill_all(&mut self) {
-        for app in 0..self.apps.len() {
-            if self.apps[app].status.is_none() {
-                self.launcher.kill(app);
-            }
-        }
-    }
-
     /// Asks the next app to end, the last started first.
-    fn stop_next(&mut self) {
+    pub(super) fn stop_next(&mut self) {
         let Some(stop) = self.stop.as_mut() else { return };
         let waiting = stop.current.is_some_and(|(app, _)| self.apps[app].status.is_none());
         if waiting {
@@ -330,7 +301,14 @@ impl<'a> Supervisor<'a> {
             forget(self.pod, &file)?;
         }
         let launcher = self.launcher.as_mut();
-        self.apps.push(mutable.start(name, index, self.init, launcher, &mut self.output)?);
+        self.apps.push(mutable.start(
+            name,
+            index,
+            self.init,
+            launcher,
+            &mut self.output,
+            &mut self.notify,
+        )?);
         note(self.pod, &layout::app_started(name), b"")?;
         Ok(index)
     }
@@ -351,11 +329,13 @@ impl<'a> Supervisor<'a> {
         let stop = self.stop.as_ref().and_then(|stop| stop.current).map(|(_, deadline)| deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
         let gone = self.init_gone.map(|since| since + LAST_NEWS);
-        leaving.chain(stop).chain(gone).chain(self.settles).min()
+        let signs = self.notify.deadline();
+        leaving.chain(stop).chain(gone).chain(self.settles).chain(signs).min()
     }
 
     fn deadlines(&mut self) {
         let now = Instant::now();
+        self.notify.sign();
         if self.settles.is_some_and(|at| at <= now) {
             self.settles = None;
             stage2::sys::memory::give_back();
@@ -386,7 +366,7 @@ impl<'a> Supervisor<'a> {
 
     fn init_is_gone(&mut self) {
         self.init_gone = Some(Instant::now());
-        if !self.asked && self.stop.is_none() {
+        if !self.was_asked() && self.stop.is_none() {
             output::say("the pod's init was killed");
         }
     }
@@ -414,6 +394,7 @@ impl<'a> Supervisor<'a> {
 
     /// Notes the process of an app whose sandbox is built, so that it can be entered.
     fn runs(&mut self, index: usize) {
+        self.say_how_it_is(|notify| notify.built(index));
         if let Some(mutable) = &mut self.mutable {
             mutable.done(Waits::Start(index), None);
         }
@@ -470,6 +451,10 @@ impl<'a> Supervisor<'a> {
         failpoint!("pod-app-ended");
         app.status = Some(status);
         app.control = None;
+        if status == 0 {
+            self.say_how_it_is(|notify| notify.ended(index));
+        }
+        let app = &mut self.apps[index];
         if let Some(mutable) = &mut self.mutable {
             let reason = app.reason.as_deref().unwrap_or("it has ended before it ran");
             mutable.done(Waits::Start(index), Some(reason));

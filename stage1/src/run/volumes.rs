@@ -11,6 +11,7 @@ use crate::{
     output,
     pod::{Pod, PodApp},
     sys::{self, DeviceRule},
+    wrap,
 };
 
 /// What is mounted.
@@ -22,6 +23,8 @@ pub(crate) enum Source {
     Memory(Tmpfs),
     /// A device of the host.
     Device(Device),
+    /// A socket in the pod's directory.
+    Socket(String),
 }
 
 /// A volume and its place in an app.
@@ -121,6 +124,19 @@ impl Mount {
             private: false,
             owners: None,
         }
+    }
+}
+
+/// The socket at which an app says how it is, where the app looks for it.
+pub(super) fn notify(socket: String) -> Mount {
+    Mount {
+        name: "notify".to_owned(),
+        source: Source::Socket(socket),
+        target: wrap::SOCKET.to_owned(),
+        read_only: false,
+        seeded: false,
+        private: true,
+        owners: None,
     }
 }
 

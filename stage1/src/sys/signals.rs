@@ -49,18 +49,19 @@ impl Signals {
 }
 
 impl SignalFd {
-    /// The next pending signal's number, or `None`.
+    /// The next pending signal's number and the PID of who sent it, or `None`.
     ///
     /// # Errors
     /// Where reading fails.
-    pub(crate) fn next(&self) -> io::Result<Option<i32>> {
+    pub(crate) fn next(&self) -> io::Result<Option<(i32, u32)>> {
         let mut buffer = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         // SAFETY: the buffer has the size given; it is read only after the kernel has filled it whole.
         unsafe {
             let size = size_of::<libc::signalfd_siginfo>();
             let read = libc::read(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), size);
             if read == size as isize {
-                return Ok(i32::try_from(buffer.assume_init().ssi_signo).ok());
+                let received = buffer.assume_init();
+                return Ok(i32::try_from(received.ssi_signo).ok().map(|signal| (signal, received.ssi_pid)));
             }
         }
         match last_error() {

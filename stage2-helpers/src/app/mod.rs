@@ -16,6 +16,7 @@ mod monitor;
 mod privileges;
 mod receive;
 mod sealed;
+mod sockets;
 mod users;
 mod volumes;
 
@@ -77,7 +78,10 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
     // What is made for an app is for all to enter, whoever started the pod with whatever umask.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let spec = receive::spec(spec)?;
-    let descriptors = receive::descriptors(control)?;
+    let mut descriptors = receive::descriptors(control)?;
+    // They come last.
+    let others = descriptors.mounts.len().saturating_sub(spec.listen.len());
+    let sockets = descriptors.mounts.split_off(others);
     // Nobody in the pod may look into this process while it is more than the app will be.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
         "hide",
@@ -105,10 +109,11 @@ fn run(spec: Option<&OsStr>, control: &OwnedFd) -> Result<u8> {
     // systemd keeps a copy of the socket: its end is no sign.
     report(control, &Report::Built);
     if let Some(handler) = &spec.post_stop {
-        return monitor::with_post_stop(&spec, handler, &identity, control);
+        return monitor::with_post_stop(&spec, handler, &identity, sockets, control);
     }
-    Err(match privileges::drop_all(&spec, &identity, Filter::ToLoad) {
-        Ok(()) => execute::app(&spec, &spec.exec),
+    let ready = privileges::drop_all(&spec, &identity, Filter::ToLoad);
+    Err(match ready.and_then(|()| sockets::give(&spec, sockets, control)) {
+        Ok(spec) => execute::app(&spec, &spec.exec),
         Err(failure) => failure,
     })
 }

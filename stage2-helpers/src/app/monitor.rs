@@ -11,7 +11,7 @@ use super::{
     execute,
     identity::Identity,
     privileges::{self, Filter},
-    report,
+    report, sockets,
 };
 use crate::{
     control::{Failure, Report, exit},
@@ -75,6 +75,7 @@ pub(super) fn with_post_stop(
     spec: &AppSpec,
     handler: &[String],
     identity: &Identity,
+    sockets: Vec<OwnedFd>,
     control: &OwnedFd,
 ) -> Result<u8> {
     sys::block_signals().at("block", "signals", exit::FDS)?;
@@ -82,12 +83,20 @@ pub(super) fn with_post_stop(
     let us = rustix::process::getpid();
     let status = match sys::fork(false).at("start", "the app", exit::FDS)? {
         Fork::Child => {
-            let failure = execute_child(spec, &spec.exec, identity, Filter::Loaded, us);
+            let ready =
+                privileges::drop_all(spec, identity, Filter::Loaded).and_then(|()| privileges::die_with(us));
+            let failure = match ready.and_then(|()| sockets::give(spec, sockets, control)) {
+                Ok(spec) => execute::app(&spec, &spec.exec),
+                Err(failure) => failure,
+            };
             let status = failure.status;
             report(control, &Report::Failed(failure));
             std::process::exit(i32::from(status))
         }
-        Fork::Parent(app) => watch(app).at("wait for", "the app", exit::FDS)?,
+        Fork::Parent(app) => {
+            drop(sockets);
+            watch(app).at("wait for", "the app", exit::FDS)?
+        }
     };
     let message = match run(spec, handler, Filter::Loaded)? {
         Ok(0) => None,

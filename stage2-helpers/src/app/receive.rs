@@ -1,6 +1,11 @@
 //! What stage1 hands over: the spec, and the descriptors that wait on the control socket.
 
-use std::{ffi::OsStr, fs, mem::MaybeUninit, os::fd::OwnedFd};
+use std::{
+    ffi::OsStr,
+    fs,
+    mem::MaybeUninit,
+    os::fd::{OwnedFd, RawFd},
+};
 
 use rustix::{
     io::IoSliceMut,
@@ -38,10 +43,14 @@ pub(super) struct Entering {
     pub(super) stdio: [OwnedFd; 3],
 }
 
-/// Moves the control socket away from the number that standard input gets. The number stays taken until then, so that
+/// Where the control socket is out of the way: above what an app is given.
+const AWAY: RawFd = 64;
+
+/// Moves the control socket away from the numbers that standard input and the app's sockets get. The number stays taken until then, so that
 /// no other descriptor gets it meanwhile and is replaced.
 pub(super) fn out_of_the_way(control: OwnedFd) -> rustix::io::Result<OwnedFd> {
-    let moved = rustix::io::fcntl_dupfd_cloexec(&control, 3)?;
+    let moved = rustix::io::fcntl_dupfd_cloexec(&control, AWAY)
+        .or_else(|_| rustix::io::fcntl_dupfd_cloexec(&control, 3))?;
     std::mem::forget(control);
     Ok(moved)
 }

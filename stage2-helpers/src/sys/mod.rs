@@ -211,7 +211,7 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// What dup2(2) says.
 pub fn place(fd: impl AsFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: 0 to 2 belong to no owner in this program.
+    // SAFETY: 0 to 2 belong to no owner in this program, and those after them to none that is used before the exec.
     check(i64::from(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) })).map(drop)
 }
 

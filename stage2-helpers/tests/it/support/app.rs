@@ -61,6 +61,7 @@ pub(crate) fn spec(script: &str) -> AppSpec {
         oom_score_adj: None,
         pre_start: None,
         post_stop: None,
+        listen: Vec::new(),
         terminal: false,
     }
 }
