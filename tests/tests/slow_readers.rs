@@ -30,13 +30,14 @@ impl<'a> Unread<'a> {
 
     /// Waits until the app has written what the pipes hold, and hangs.
     fn wait_until_stuck(&self, app: &str) {
-        let mut before = 0;
+        // Pipes hold 64 KiB, and only 4 where the user has many.
+        let (mut before, mut same) = (0, 0);
         wait_until("an app that waits for its reader", || {
-            std::thread::sleep(Duration::from_millis(300));
-            let log = self.rkt.rkt(["logs", "--app", app, &self.uuid]);
-            let stuck = log.stdout.len() > 32 << 10 && log.stdout.len() == before;
-            before = log.stdout.len();
-            stuck
+            std::thread::sleep(Duration::from_millis(200));
+            let length = self.rkt.rkt(["logs", "--app", app, &self.uuid]).stdout.len();
+            same = if length == before && length >= 4 << 10 { same + 1 } else { 0 };
+            before = length;
+            same == 3
         });
     }
 
