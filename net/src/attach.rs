@@ -45,6 +45,22 @@ pub struct Attached {
     _reservation: Reservation,
 }
 
+impl Attached {
+    /// The numbers of the interfaces on the host that lead to the pod, of all networks of which they are known.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be asked.
+    pub fn host_interfaces(&self) -> Result<Vec<i32>> {
+        let mut socket = Socket::open(Family::Route)?;
+        let mut numbers = Vec::new();
+        for name in self.networks.iter().filter_map(|network| network.host_if_name.as_deref()) {
+            let found = link::by_name(&mut socket, name)?;
+            numbers.extend(found.and_then(|link| i32::try_from(link.index).ok()));
+        }
+        Ok(numbers)
+    }
+}
+
 /// What a pod is to get.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -239,13 +255,13 @@ impl Attaching<'_> {
             self.unlimited =
                 Some(format!("network {name:?} has no plugin with the capability \"bandwidth\""));
         }
-        let runtime = cni::runtime(cni, forwards, self.request.bandwidth);
+        let (runtime, left) = cni::runtime(cni, forwards, self.request.bandwidth, args);
         let interface = format!("eth{number}");
         let namespace = self.namespace.path();
         self.state.cni.push(CniState {
             network: network.name.clone(),
             interface: interface.clone(),
-            args: args.to_owned(),
+            args: left.clone(),
             runtime: runtime.clone(),
             namespace: namespace.clone(),
             plugin_dirs: directories.0.iter().map(|path| path.display().to_string()).collect(),
@@ -259,7 +275,7 @@ impl Attaching<'_> {
             uuid: self.place.uuid,
             namespace: &namespace,
             interface: &interface,
-            args,
+            args: &left,
             directories,
         };
         let outcome = chain.add()?;

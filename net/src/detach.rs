@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     lease,
     link::{self, Address, Namespace, Veth},
+    names::neighbours,
     netlink::{Batch, Family, Socket},
     nft,
     record::{CniState, State},
@@ -57,6 +58,8 @@ pub(crate) fn undo(place: Place<'_>, namespace: Option<&Namespace>, orderly: boo
         problems.extend(unlink(&state.interfaces).err());
     }
     failpoint!("net-unlinked");
+    problems.extend(neighbours::forget(place.data, place.uuid).err());
+    failpoint!("net-forgotten");
     problems.extend(lease::release(place.data, place.uuid).err());
     failpoint!("net-released");
     if problems.is_empty() {

@@ -29,7 +29,7 @@ pub use detach::collect;
 pub use error::{Error, Result};
 pub use lease::{Subnet4, Subnet6};
 pub use ports::{Forward, Protocol, reserve};
-pub use record::NetInfo;
+pub use record::{NET_INFO, NetInfo};
 
 use config::Kind;
 

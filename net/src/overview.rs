@@ -3,10 +3,15 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use rkt_pod::{Place, PodDir, State as PodState, lookup};
+use serde_json::Value;
 
 use crate::{
-    error::Result,
+    Directories, Network,
+    cni::Chain,
+    config::Kind,
+    error::{Error, Result},
     lease, link,
+    names::neighbours,
     netlink::{Family, Socket},
     nft::{self, Entry},
     record::State,
@@ -45,6 +50,9 @@ pub fn collect(data: &Path) -> Result<Collected> {
             collected.removed.push(format!("what was left of pod {}", pod.uuid()));
         }
     }
+    for pod in neighbours::forget_unknown(data)? {
+        collected.removed.push(format!("the names of pod {pod}"));
+    }
     for network in lease::networks(data)? {
         let leases = lease::Leases::lock(data, &network)?;
         for (address, pod) in leases.all()? {
@@ -56,6 +64,42 @@ pub fn collect(data: &Path) -> Result<Collected> {
     }
     unknown(data, &mut collected)?;
     Ok(collected)
+}
+
+/// Has plugins remove what they have for pods that are no more in their networks, where they can be asked that. Returns what
+/// they say to be wrong. Call it after [`collect`]: what that could not remove stays.
+///
+/// # Errors
+/// Where records cannot be read.
+pub fn collect_by_plugins(
+    data: &Path,
+    networks: &[Network],
+    directories: &Directories,
+) -> Result<Vec<Error>> {
+    let mut valid: Vec<(String, (String, String))> = Vec::new();
+    for pod in lookup::all(data, &[Place::Run, Place::ExitedGarbage, Place::Garbage])? {
+        for network in State::of_pod(&pod.path())?.unwrap_or_default().cni {
+            valid.push((network.network, (pod.uuid().to_owned(), network.interface)));
+        }
+    }
+    let mut problems = Vec::new();
+    for network in networks {
+        let Kind::Cni(cni) = &network.kind else { continue };
+        let pods = valid.iter().filter(|(name, _)| *name == network.name);
+        let pods: Vec<(String, String)> = pods.map(|(_, pod)| pod.clone()).collect();
+        let chain = Chain {
+            network: &network.name,
+            cni,
+            runtime: &Value::Null,
+            uuid: "",
+            namespace: "",
+            interface: "",
+            args: "",
+            directories,
+        };
+        problems.extend(chain.collect(&pods).into_iter().map(|error| error.of(&network.name)));
+    }
+    Ok(problems)
 }
 
 /// Entries in the packet filter whose pods are gone without a trace.

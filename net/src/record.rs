@@ -49,10 +49,9 @@ pub struct NetInfo {
 }
 
 impl NetInfo {
-    /// The networks of a pod, where it has any.
-    pub fn of_pod(pod: &Path) -> Vec<NetInfo> {
-        let text = fs::read(pod.join(NET_INFO)).unwrap_or_default();
-        serde_json::from_slice::<Option<Vec<NetInfo>>>(&text).ok().flatten().unwrap_or_default()
+    /// The networks in the content of a pod's [`NET_INFO`].
+    pub fn read(text: &[u8]) -> Vec<NetInfo> {
+        serde_json::from_slice::<Option<Vec<NetInfo>>>(text).ok().flatten().unwrap_or_default()
     }
 }
 

@@ -34,6 +34,9 @@ pub const NAMES_LOCK: &str = "podNames";
 /// what counts is the name in the pod's directory. Ours.
 pub const NAMES: &str = "names";
 
+/// Empty: the pod has ended, and has left nothing outside its directory. Ours.
+pub const ENDED: &str = "ended";
+
 /// The pod manifest (JSON).
 pub const MANIFEST: &str = "pod";
 /// Empty; its mtime is when the pod was created.

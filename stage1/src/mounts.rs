@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use appc::schema::{Volume, VolumeKind};
+use rkt_net::names::neighbours;
 use rkt_pod::{
     extras::{Owners, Tmpfs},
     files::copy_directory,
@@ -45,6 +46,16 @@ pub(crate) fn open_beneath(parent: impl AsFd, path: impl AsRef<Path>) -> Result<
 pub(crate) fn pod_root(pod: &Pod) -> Result<OwnedFd> {
     let root = open_beneath(&pod.directory, layout::STAGE1_ROOTFS)?;
     detach(&root, false).context("detach the pod's root")
+}
+
+/// The file that the names of other pods come in, where the pod has one.
+pub(crate) fn hosts(pod: &Pod) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match rustix::fs::openat2(&pod.directory, neighbours::FILE, flags, Mode::empty(), CONFINED) {
+        Ok(file) => detach(&file, false).context("detach the pod's file of hosts").map(Some),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno).context("open the pod's file of hosts"),
+    }
 }
 
 /// The app's root: an overlay over its image's tree, or its own copy of it.

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_net::{Attached, Directories, Forward, Network as Configured, Place, Request, Selection};
+use rkt_net::{
+    Attached, Directories, Forward, Network as Configured, Place, Request, Selection, names::neighbours,
+};
 use rkt_pod::{layout, stage1::RunArgs};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -87,6 +89,23 @@ impl Network {
         Ok(())
     }
 
+    /// Has the pod's apps find the other pods of its networks by their names, and be found by the pod's, where it has one.
+    /// `hosts` is what they have as `/etc/hosts` besides; without it nothing of this is done.
+    pub(crate) fn introduce(&self, pod: &Pod, hosts: impl FnOnce() -> Result<Option<String>>) -> Result<()> {
+        let Some(attached) = &self.attached else { return Ok(()) };
+        let Some(hosts) = hosts()? else { return Ok(()) };
+        let names: Vec<String> = match &pod.name {
+            Some(name) => {
+                let apps =
+                    pod.apps.iter().flat_map(|app| [format!("{}.{name}", app.name()), app.name().to_owned()]);
+                std::iter::once(name.clone()).chain(apps).collect()
+            }
+            None => Vec::new(),
+        };
+        neighbours::introduce(place(pod), &attached.networks, &names, &hosts)
+            .context("tell pods of each other")
+    }
+
     /// What the networks say of names.
     pub(crate) fn known(&self) -> Known {
         let Some(attached) = &self.attached else { return Known::default() };
@@ -97,17 +116,32 @@ impl Network {
         Known { resolv: attached.resolv.clone(), host }
     }
 
-    /// Takes back what the pod had, after all its processes are gone.
-    pub(crate) fn end(&mut self, pod: &Pod) {
-        let Some(attached) = self.attached.take() else { return };
+    /// The numbers of the interfaces that lead to the pod, for those who are in the first process's network: the numbers mean
+    /// nothing in another one.
+    pub(crate) fn host_interfaces(&self) -> Vec<i32> {
+        let network_of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        match &self.attached {
+            Some(attached) if network_of("self") == network_of("1") => {
+                // Who asks what a machine has shows nothing then; the pod itself lacks nothing.
+                attached.host_interfaces().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes back what the pod had, after all its processes are gone. Whether nothing is left of it.
+    pub(crate) fn end(&mut self, pod: &Pod) -> bool {
+        let Some(attached) = self.attached.take() else { return true };
         if attached.needs_plugins()
             && let Err(error) = own_children()
         {
             output::say(&format!("take down the pod's network: {error:#}"));
         }
-        for problem in attached.detach(place(pod)) {
+        let problems = attached.detach(place(pod));
+        for problem in &problems {
             output::say(&format!("take down the pod's network: {problem}"));
         }
+        problems.is_empty()
     }
 }
 

@@ -130,8 +130,11 @@ pub struct Mount {
 pub struct EtcFile {
     /// The name in `/etc`: `hosts`, `hostname`, `resolv.conf`, `machine-id`.
     pub name: String,
-    /// The whole content.
+    /// The whole content, where `source` is absent.
     pub content: String,
+    /// The index, among the descriptors of the mounts, of a file that has the content, and that others write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<usize>,
     /// Only where the image has no such file, or an empty one.
     pub only_if_missing: bool,
 }

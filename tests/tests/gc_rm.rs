@@ -123,3 +123,28 @@ fn commands_for_root_say_so_to_others() {
         end.exits(254).stderr_has("cannot run as unprivileged user");
     }
 }
+
+#[test]
+fn stage1_is_asked_only_about_pods_that_may_have_left_something() {
+    let rkt = Rkt::new();
+    let clean = exited(&rkt);
+    assert!(rkt.pod_dir(&clean).join("ended").exists());
+    let image = rkt.image("up", |image| image.sh("echo up; exec sleep 1000"));
+    let mut killed = rkt.start(args![&image]);
+    killed.wait_for("up");
+    let dir = rkt.pod_dir(killed.uuid());
+    killed.signal(Signal::KILL);
+    killed.wait();
+    assert!(!dir.join("ended").exists());
+    let asked = |uuid: &str| {
+        let trace = rkt.files().join("trace");
+        let program = rkt.program("rkt");
+        let mut command = std::process::Command::new("strace");
+        command.args(["-f", "-e", "trace=execve", "-o"]).arg(&trace).arg(program);
+        command.arg(format!("--dir={}", rkt.data().display())).args(["rm", uuid]);
+        assert!(command.status().expect("strace").success());
+        fs::read_to_string(trace).expect("a trace").contains("\"gc\"")
+    };
+    assert!(!asked(&clean));
+    assert!(asked(dir.file_name().and_then(|name| name.to_str()).expect("a UUID")));
+}

@@ -47,6 +47,49 @@ fn machinectl_shows_the_pod_while_it_runs() {
 }
 
 #[test]
+fn machined_knows_the_interfaces_and_networkd_leaves_them_alone() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    let image = rkt.image("web", |image| image.sh("echo up; exec sleep 1000"));
+    // In the network that machined is in: what it is told are numbers.
+    let mut pod = rkt.start_net(args!["--pod-name=findable", "--net=default,default-restricted", &image]);
+    pod.wait_for("up");
+    let interfaces: Vec<String> = ["default", "default-restricted"]
+        .iter()
+        .map(|network| {
+            let status = pod.status();
+            let shown = status.value(&format!("network-{network}-interface")).unwrap_or_default().to_owned();
+            shown.split(['(', ' ']).find(|word| word.starts_with("rkt-")).unwrap_or_default().to_owned()
+        })
+        .collect();
+    let status = tool(&["machinectl", "status", "--no-pager", "findable"]).success();
+    let line = status.lines().into_iter().find(|line| line.contains("Iface:")).unwrap_or_default();
+    let address = pod.status().value("networks").unwrap_or_default().to_owned();
+    let address = address.split(", ").find_map(|item| item.strip_prefix("default:ip4=").map(str::to_owned));
+    let address = address.unwrap_or_default();
+    assert!(status.stdout.contains(&address), "{status:?}");
+    for interface in &interfaces {
+        assert!(line.contains(interface), "{interface}: {status:?}");
+    }
+    // What nss-mymachines asks.
+    let manager =
+        ["org.freedesktop.machine1", "/org/freedesktop/machine1", "org.freedesktop.machine1.Manager"];
+    let ask = [&["busctl", "call"][..], &manager, &["GetMachineAddresses", "s", "findable"]].concat();
+    tool(&ask).success().stdout_has(&address.replace('.', " "));
+    tool(&["systemctl", "start", "systemd-networkd"]).success();
+    let list = tool(&["networkctl", "list", "--no-legend", "--no-pager"]).success();
+    for interface in &interfaces {
+        let line =
+            list.lines().into_iter().find(|line| line.contains(interface.as_str())).unwrap_or_default();
+        assert!(line.ends_with("unmanaged"), "{list:?}");
+    }
+    tool(&["systemctl", "stop", "systemd-networkd.socket", "systemd-networkd"]).success();
+    end(pod);
+}
+
+#[test]
 fn app_units_are_in_the_pods_slice_bound_to_the_machine() {
     let rkt = Rkt::new();
     if rkt.launcher() == Launcher::Direct {

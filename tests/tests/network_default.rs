@@ -181,23 +181,3 @@ fn a_pod_with_users_of_its_own_has_networks_like_others() {
     let end = rkt.run_net(args!["--private-users", &image, "--caps-retain=CAP_NET_RAW"]).success();
     end.stdout_is("0\n172.16.28\nout\n");
 }
-
-#[test]
-fn sixty_pods_at_once_get_sixty_addresses() {
-    let rkt = Rkt::on_lan();
-    let image = rkt.image("net", |image| image.sh("ip -o -4 addr show eth0; sleep 1"));
-    rkt.rkt(args!["fetch", &image]).success();
-    let start = || {
-        let mut command = rkt.command(rkt.net_args(args![&image]));
-        command.stdout(std::process::Stdio::piped()).spawn().unwrap()
-    };
-    let children: Vec<_> = (0..60).map(|_| start()).collect();
-    let outputs = children.into_iter().map(|child| {
-        let end = child.wait_with_output().unwrap();
-        assert!(end.status.success());
-        let text = String::from_utf8(end.stdout).unwrap();
-        text.split_whitespace().find(|word| word.starts_with("172.16.28.")).unwrap().to_owned()
-    });
-    let addresses: std::collections::BTreeSet<String> = outputs.collect();
-    assert_eq!(addresses.len(), 60, "{addresses:?}");
-}

@@ -29,10 +29,13 @@ fn gc_undoes_what_a_pod_had_at_any_step() {
     let rkt = Rkt::on_lan();
     let image = with_port(&rkt, "true");
     for step in steps() {
-        let args = rkt.net_args(args!["--port=http:8080", "--pod-network-bandwidth=1M", &image]);
+        let args =
+            rkt.net_args(args!["--port=http:8080", "--pod-network-bandwidth=1M", "--pod-name=named", &image]);
         let end = run(rkt.command(args).env("RKT_FAILPOINT", step));
         assert_eq!(end.status, 128 + 9, "{step}: it was not killed\n{end:?}");
         rkt.collect();
+        let names = rkt.data().join("networks/default/names");
+        assert_eq!(std::fs::read_dir(names).into_iter().flatten().count(), 0, "{step}: its name is left");
         rkt.run_net(args!["--port=http:8080", &image]).success();
         rkt.collect();
     }
@@ -42,7 +45,9 @@ fn gc_undoes_what_a_pod_had_at_any_step() {
 fn gc_can_be_killed_at_any_step_itself() {
     let rkt = Rkt::on_lan();
     let image = with_port(&rkt, "true");
-    for step in steps().filter(|step| ["net-unfiltered", "net-unlinked", "net-released"].contains(step)) {
+    for step in steps()
+        .filter(|step| ["net-unfiltered", "net-unlinked", "net-forgotten", "net-released"].contains(step))
+    {
         let args = rkt.net_args(args!["--port=http:8080", &image]);
         run(rkt.command(args).env("RKT_FAILPOINT", "net-told"));
         let end = run(rkt.command(["gc", "--grace-period=0s"]).env("RKT_FAILPOINT", step));
@@ -114,6 +119,29 @@ fn case_41_an_exhausted_range_says_so_and_dead_pods_free_it() {
         pod.signal(Signal::TERM);
         pod.wait();
     }
+}
+
+#[test]
+fn case_42_a_firewall_that_drops_what_it_does_not_know_has_the_last_word() {
+    let rkt = Rkt::on_lan();
+    // As firewalld, or Docker by its policy, has it: what is dropped in one table is not saved by another.
+    rkt.lan()
+        .host_sh(
+            "nft 'add table inet other; add chain inet other forward { type filter hook forward priority 10; policy drop; }'",
+        )
+        .success();
+    let script = format!("ping -c 1 -W 2 {} >/dev/null && echo out || echo dropped", Lan::PEER);
+    let image = rkt.image("ping", |image| image.sh(&script));
+    let ping = || rkt.run_net(args![&image, "--caps-retain=CAP_NET_RAW"]).success();
+    ping().stdout_is("dropped\n");
+    let before = rkt.lan().host_sh("nft list table inet other").success().stdout;
+    rkt.lan()
+        .host_sh("nft add rule inet other forward iifname 'rkt-*' accept; nft add rule inet other forward oifname 'rkt-*' accept")
+        .success();
+    ping().stdout_is("out\n");
+    rkt.lan().host_sh("nft flush chain inet other forward").success();
+    let after = rkt.lan().host_sh("nft list table inet other").success().stdout;
+    assert_eq!(before, after, "it is as its owner made it");
 }
 
 #[test]

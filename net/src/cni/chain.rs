@@ -1,6 +1,6 @@
 //! Asking the plugins of a network, one after the other.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Outcome,
@@ -10,6 +10,9 @@ use crate::{
     config::Cni,
     error::{Error, Result},
 };
+
+/// What plugins find those in that are to stay.
+const VALID: &str = "cni.dev/valid-attachments";
 
 /// The plugins of a network and what they are told of a pod.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +72,22 @@ impl Chain<'_> {
             plugin::ask(name_of(plugin), &self.config(plugin, result), &self.request("DEL")).err()
         };
         plugins.filter_map(ask).collect()
+    }
+
+    /// Has the plugins remove what they have for others than these: pods with their interfaces. Versions before 1.1 cannot be
+    /// asked.
+    pub(crate) fn collect(&self, valid: &[(String, String)]) -> Vec<Error> {
+        if self.cni.version != "1.1.0" || self.cni.disable_gc {
+            return Vec::new();
+        }
+        let pods = valid.iter().map(|(pod, interface)| json!({"containerID": pod, "ifname": interface}));
+        let pods: Value = pods.collect();
+        let ask = |plugin: &Value| {
+            let mut config = self.config(plugin, None);
+            config[VALID] = pods.clone();
+            plugin::ask(name_of(plugin), &config, &self.request("GC")).err()
+        };
+        self.cni.plugins.iter().filter_map(ask).collect()
     }
 
     fn request(&self, command: &'static str) -> Request<'_> {

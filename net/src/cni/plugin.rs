@@ -56,9 +56,9 @@ pub fn find(directories: &Directories, name: &str) -> Result<PathBuf> {
 /// What a plugin is asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Request<'a> {
-    /// `ADD`, `DEL` or `CHECK`.
+    /// `ADD`, `DEL`, `CHECK` or `GC`.
     pub(crate) command: &'static str,
-    /// The pod.
+    /// The pod; empty where it is about none.
     pub(crate) uuid: &'a str,
     /// Path of the network namespace.
     pub(crate) namespace: &'a str,
@@ -122,14 +122,18 @@ fn spawn(program: &Path, config: File, request: &Request<'_>) -> io::Result<Chil
     let mut command = Command::new(program);
     command
         .env("CNI_COMMAND", request.command)
-        .env("CNI_CONTAINERID", request.uuid)
-        .env("CNI_NETNS", request.namespace)
-        .env("CNI_IFNAME", request.interface)
-        .env("CNI_ARGS", request.args)
         .env("CNI_PATH", request.directories.joined())
         .stdin(config)
         .stdout(Stdio::piped())
         .process_group(0);
+    // Without a pod it is about the network as a whole.
+    if !request.uuid.is_empty() {
+        command
+            .env("CNI_CONTAINERID", request.uuid)
+            .env("CNI_NETNS", request.namespace)
+            .env("CNI_IFNAME", request.interface)
+            .env("CNI_ARGS", request.args);
+    }
     command.spawn()
 }
 

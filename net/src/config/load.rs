@@ -178,7 +178,8 @@ impl Cni {
                 _ => return Err(format!("{TIMEOUT} must be from 1 to 3600 seconds")),
             },
         };
-        Ok(Cni { version, plugins, disable_check: config["disableCheck"] == true, timeout })
+        let [disable_check, disable_gc] = ["disableCheck", "disableGC"].map(|key| config[key] == true);
+        Ok(Cni { version, plugins, disable_check, disable_gc, timeout })
     }
 }
 

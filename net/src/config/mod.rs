@@ -45,6 +45,8 @@ pub struct Cni {
     pub plugins: Vec<Value>,
     /// Whether plugins must not be asked to check.
     pub disable_check: bool,
+    /// Whether plugins must not be asked to collect what is left.
+    pub disable_gc: bool,
     /// How long each plugin may take.
     pub timeout: Duration,
 }

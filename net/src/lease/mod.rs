@@ -103,9 +103,14 @@ impl Leases {
     }
 }
 
-/// Names of the networks that have leases.
+/// Where networks have what they note, each in a directory of its own.
+pub(crate) fn directory(data: &Path) -> PathBuf {
+    data.join(DIRECTORY)
+}
+
+/// Names of the networks that have noted something.
 pub(crate) fn networks(data: &Path) -> Result<Vec<String>> {
-    let directory = data.join(DIRECTORY);
+    let directory = directory(data);
     let entries = match fs::read_dir(&directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed("list", directory.display()))?,
@@ -152,7 +157,7 @@ fn list(directory: &Path) -> Result<BTreeMap<Ipv4Addr, String>> {
     Ok(found)
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", path.display())(error)),
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! How names are found in a pod: its `/etc/resolv.conf` and `/etc/hosts`.
 
 mod hosts;
+pub mod neighbours;
 mod resolv;
 
 use std::fmt;

@@ -35,7 +35,7 @@ pub const STORE: [&str; 30] = [
 ];
 
 /// Those of making networks and removing them.
-pub const NET: [&str; 11] = [
+pub const NET: [&str; 12] = [
     "net-leased",
     "net-noted",
     "net-linked",
@@ -46,6 +46,7 @@ pub const NET: [&str; 11] = [
     "net-told",
     "net-unfiltered",
     "net-unlinked",
+    "net-forgotten",
     "net-released",
 ];
 

@@ -1,7 +1,7 @@
 //! `rkt net`
 
 use anyhow::{Result, bail};
-use rkt_net::{Network, config::Kind, overview};
+use rkt_net::{Directories, Network, config::Kind, overview};
 
 use super::{global::Global, need_root};
 use crate::output::{self, Table, note};
@@ -56,6 +56,7 @@ pub(crate) fn run(global: &Global, command: &Commands) -> Result<u8> {
             for removed in overview::collect(&global.dir)?.removed {
                 note("net gc", &format!("removed {removed}"));
             }
+            collect_by_plugins(global)?;
         }
         Commands::Reload => {
             need_root()?;
@@ -64,6 +65,17 @@ pub(crate) fn run(global: &Global, command: &Commands) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+fn collect_by_plugins(global: &Global) -> Result<()> {
+    let networks = rkt_net::load(&global.net_directories())?.networks;
+    let plugins = Directories::new(&global.local_config);
+    let problems = overview::collect_by_plugins(&global.dir, &networks, &plugins)?;
+    problems.iter().for_each(|problem| note("net gc", &problem.to_string()));
+    if !problems.is_empty() {
+        bail!("{} plugin(s) did not collect what is left", problems.len());
+    }
+    Ok(())
 }
 
 fn list(global: &Global, args: &ListArgs) -> Result<()> {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::bail;
 use appc::schema::{ImageManifest, Mount, PodManifest, VolumeKind};
-use rkt_net::NetInfo;
+use rkt_net::{NET_INFO, NetInfo};
 use rkt_pod::{
     Place, PodDir, State, View, layout, names,
     stage1::{MUTABLE, RuntimeState},
@@ -101,7 +101,7 @@ impl Description {
     /// The pod's networks: of pods that run or ran, as `list` and `status` show them.
     pub(crate) fn networks(&self) -> Vec<NetInfo> {
         if self.state == State::Running || self.state.is_exited() {
-            NetInfo::of_pod(&self.pod.path())
+            self.view.read(NET_INFO).map(|text| NetInfo::read(&text)).unwrap_or_default()
         } else {
             Vec::new()
         }

@@ -9,8 +9,9 @@ use crate::{files::remove_tree, stage1};
 /// Removes a pod that nobody works on, with all that it left outside its directory. The caller holds its lock.
 pub(crate) fn pod(pod: &PodDir, lock: Lock, debug: bool) -> Result<()> {
     let path = pod.path();
-    // A pod that was never started left nothing outside.
-    if path.join(layout::PPID).exists() || path.join(layout::SUBCGROUP).exists() {
+    // A pod that was never started left nothing outside, and none that has said so.
+    let was_started = path.join(layout::PPID).exists() || path.join(layout::SUBCGROUP).exists();
+    if was_started && !path.join(layout::ENDED).exists() {
         let flags: &[&str] = if debug { &["--debug"] } else { &[] };
         if let Err(error) = stage1::call(Entry::Gc, pod, flags) {
             crate::output::print_error("gc", &error, debug);

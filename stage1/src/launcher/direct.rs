@@ -16,6 +16,7 @@ use super::{Event, Launch, Launcher};
 use crate::{
     cgroup::PodCgroup,
     init::{self, Init},
+    network::Network,
     pod::PodApp,
     resources::{self, Controller, Limits, enforced},
     sys::{self, CloneSpec, DeviceRule, Namespaces},
@@ -180,7 +181,7 @@ impl Launcher for Direct {
         Ok(Some(pid))
     }
 
-    fn settle(&mut self, _init: &Init, state: &mut RuntimeState) {
+    fn settle(&mut self, _init: &Init, _network: &Network, state: &mut RuntimeState) {
         state.machine_reason = Some("the direct launcher registers no machine".to_owned());
     }
 

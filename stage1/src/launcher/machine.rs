@@ -43,25 +43,31 @@ pub(crate) fn slice_pattern(uuid: &str) -> String {
 }
 
 /// Registers the pod against the unit that its init is in: by init's pidfd where machined takes it (systemd 259), else by
-/// its PID, which is as safe while init is our child.
+/// its PID, which is as safe while init is our child. Interfaces are those of this machine that lead to the pod.
 ///
 /// # Errors
 /// What machined, or the bus in its place, says. The pod runs without it, too.
-pub(crate) fn register(bus: &Bus, (name, uuid): (&str, &str), leader: &Init, root: &Path) -> Result<()> {
+pub(crate) fn register(
+    bus: &Bus,
+    (name, uuid): (&str, &str),
+    leader: &Init,
+    (root, interfaces): (&Path, &[i32]),
+) -> Result<()> {
     let (id, root) = (uuid_bytes(uuid), root.to_string_lossy());
-    let properties: [(&str, Variant<'_>); 5] = [
+    let properties: [(&str, Variant<'_>); 6] = [
         ("Id", id.as_slice().into()),
         ("Service", SERVICE.into()),
         ("Class", CLASS.into()),
         ("LeaderPIDFD", Fd::from(leader.pidfd()).into()),
         ("RootDirectory", root.as_ref().into()),
+        ("NetworkInterfaces", interfaces.into()),
     ];
     let method = Method { name: "RegisterMachineEx", ..MACHINED };
     let registered = match bus.call(method, &(name, &properties[..])) {
         Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::UnknownMethod(_)) => {
             let pid = u32::try_from(leader.pid.as_raw_nonzero().get())?;
-            let method = Method { name: "RegisterMachine", ..MACHINED };
-            bus.call(method, &(name, &id, SERVICE, CLASS, pid, root.as_ref()))
+            let method = Method { name: "RegisterMachineWithNetwork", ..MACHINED };
+            bus.call(method, &(name, &id, SERVICE, CLASS, pid, root.as_ref(), interfaces))
         }
         other => other,
     };

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::{
     init::Init,
+    network::Network,
     pod::{Pod, PodApp},
     resources::{Controller, Limits},
     sys::DeviceRule,
@@ -87,7 +88,7 @@ pub(crate) trait Launcher {
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>>;
     /// Waits until the pod is known to the system, where it is to be, and notes in `state` as what. Comes once, after
     /// all apps were launched.
-    fn settle(&mut self, init: &Init, state: &mut RuntimeState);
+    fn settle(&mut self, init: &Init, network: &Network, state: &mut RuntimeState);
     /// Readable when there are events.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
     /// The events since the last call.

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     cgroup,
     init::{self, Init},
+    network::Network,
     pod::{Pod, PodApp},
     resources::{Controller, Limits, enforced, units},
 };
@@ -378,16 +379,16 @@ impl Launcher for Systemd {
         Ok(None)
     }
 
-    fn settle(&mut self, init: &Init, state: &mut RuntimeState) {
+    fn settle(&mut self, init: &Init, network: &Network, state: &mut RuntimeState) {
         state.units = self.units.iter().map(|unit| unit.name.clone()).collect();
         state.slice = Some(self.slice.clone());
         state.machine_unit = Some(self.machine.name.clone());
         let in_scope = self.wait_for_scope(init);
         // What has come in meanwhile is for the supervisor to fetch.
-        let registered =
-            self.bus.ring().and(in_scope).and_then(|()| {
-                machine::register(&self.bus, (&self.machine_name, &self.uuid), init, &self.root)
-            });
+        let registered = self.bus.ring().and(in_scope).and_then(|()| {
+            let interfaces = network.host_interfaces();
+            machine::register(&self.bus, (&self.machine_name, &self.uuid), init, (&self.root, &interfaces))
+        });
         match registered {
             Ok(()) => {
                 self.registered = true;

@@ -3,10 +3,11 @@
 use std::{
     fs::{self, File},
     io::Read,
+    path::Path,
 };
 
 use anyhow::{Context, Result, bail};
-use rkt_net::names::{Hosts, Mode, Modes};
+use rkt_net::names::{Hosts, Mode, Modes, neighbours};
 use rkt_pod::{layout, stage1::RunArgs};
 use stage2::spec::EtcFile;
 
@@ -15,16 +16,42 @@ use crate::pod::Pod;
 /// More than a file of names has. What app-exec puts them on holds not much more.
 const LONGEST: u64 = 256 * 1024;
 
-/// The files of every app. `resolv`: what the pod's networks say of DNS, as a file.
-pub(super) fn files(pod: &Pod, args: &RunArgs, resolv: Option<&str>) -> Result<Vec<EtcFile>> {
-    let modes: Modes =
-        args.dns_conf_mode.parse().map_err(|reason| anyhow::anyhow!("--dns-conf-mode: {reason}"))?;
-    let hostname = args.hostname.clone().unwrap_or_else(|| format!("rkt-{}", pod.uuid));
+/// The files of every app. `resolv`: what the pod's networks say of DNS, as a file. `descriptor`: that of the file that the
+/// names of other pods come in, where the pod has one.
+pub(super) fn files(
+    pod: &Pod,
+    args: &RunArgs,
+    resolv: Option<&str>,
+    descriptor: usize,
+) -> Result<Vec<EtcFile>> {
+    let modes = modes(args)?;
+    let hostname = hostname(pod, args);
     let mut files = vec![hosts(modes.hosts, &hostname)?];
+    if Path::new(neighbours::FILE).exists() {
+        files[0].source = Some(descriptor);
+        files[0].content.clear();
+    }
     files.extend(resolv_conf(modes.resolv, resolv)?);
     files.push(file("hostname", format!("{hostname}\n"), false));
     files.push(file("machine-id", format!("{}\n", pod.uuid.replace('-', "")), false));
     Ok(files)
+}
+
+/// What apps have as `/etc/hosts` before names of other pods come in; `None` where none shall.
+pub(super) fn shared_hosts(pod: &Pod, args: &RunArgs) -> Result<Option<String>> {
+    let modes = modes(args)?;
+    if modes.hosts == Mode::Host {
+        return Ok(None);
+    }
+    hosts(modes.hosts, &hostname(pod, args)).map(|file| Some(file.content))
+}
+
+fn modes(args: &RunArgs) -> Result<Modes> {
+    args.dns_conf_mode.parse().map_err(|reason| anyhow::anyhow!("--dns-conf-mode: {reason}"))
+}
+
+fn hostname(pod: &Pod, args: &RunArgs) -> String {
+    args.hostname.clone().unwrap_or_else(|| format!("rkt-{}", pod.uuid))
 }
 
 fn hosts(mode: Mode, hostname: &str) -> Result<EtcFile> {
@@ -64,5 +91,5 @@ fn read(path: &str) -> Result<String> {
 }
 
 fn file(name: &str, content: String, only_if_missing: bool) -> EtcFile {
-    EtcFile { name: name.to_owned(), content, only_if_missing }
+    EtcFile { name: name.to_owned(), content, source: None, only_if_missing }
 }

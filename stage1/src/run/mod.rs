@@ -88,8 +88,11 @@ pub(crate) fn main() -> Result<u8> {
     };
     let ended = supervisor.run(&signals);
     failpoint!("pod-ended");
-    network.end(&pod);
+    let is_clean = network.end(&pod) && supervisor.is_clean();
     failpoint!("pod-unnetworked");
+    if is_clean {
+        note_end(&pod);
+    }
     ended
 }
 
@@ -117,6 +120,7 @@ fn make<'a>(
     failpoint!("pod-noted");
     // While init makes its namespaces ready.
     network.attach(pod, init)?;
+    network.introduce(pod, || etc::shared_hosts(pod, args))?;
     failpoint!("pod-networked");
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
@@ -157,7 +161,7 @@ fn make<'a>(
             let stdio = stdio::first(args, &mut output, terminal.as_ref(), index, app)?;
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
-        launcher.settle(init, state);
+        launcher.settle(init, network, state);
         notify.is_in(state.slice.as_deref());
         failpoint!("pod-settled");
         write_state(pod, state)?;
@@ -302,7 +306,7 @@ fn mapped_roots(pod: &Pod, init: &Init) -> Result<Vec<OwnedFd>> {
     pod.apps.iter().map(|app| mounts::root(pod, app.name(), Some(users))).collect()
 }
 
-/// The app's root, then its volumes, all detached.
+/// The app's root, then its volumes, then what names of other pods come in, all detached.
 fn descriptors(
     pod: &Pod,
     init: &Init,
@@ -321,6 +325,7 @@ fn descriptors(
         all.push(mounts::source(pod, mount, seed, users)?);
     }
     all.insert(0, root);
+    all.extend(mounts::hosts(pod)?);
     Ok(all)
 }
 
@@ -392,6 +397,15 @@ fn write_pids(pod: &Pod, init: &Init) -> Result<()> {
         .with_context(|| format!("write {name}"))?;
     }
     Ok(())
+}
+
+/// Notes that gc has only the pod's directory to remove. Where that fails it looks.
+fn note_end(pod: &Pod) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if rustix::fs::openat(&pod.directory, layout::ENDED, flags, Mode::from_raw_mode(0o640)).is_err() {
+        // As above.
+    }
 }
 
 fn write_state(pod: &Pod, state: &RuntimeState) -> Result<()> {

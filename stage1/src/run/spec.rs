@@ -80,7 +80,7 @@ fn build(
         read_only_root: pod_app.runtime.read_only_root_fs,
         mounts: mounts.iter().enumerate().map(|(source, mount)| spec_mount(source, mount)).collect(),
         unprotected_paths: args.insecure_paths,
-        etc: super::etc::files(pod, args, context.known.resolv.as_deref())?,
+        etc: super::etc::files(pod, args, context.known.resolv.as_deref(), mounts.len())?,
         exec: command(app)?,
         environment: environment(pod_app, context.terminal, metadata_url(args, context.known), taking),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),

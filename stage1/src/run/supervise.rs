@@ -96,6 +96,8 @@ pub(crate) struct Supervisor<'a> {
     mutable: Option<Mutable<'a>>,
     /// Apps that were asked to end by themselves, and when each is killed.
     leaving: Vec<(usize, Instant)>,
+    /// Whether nothing is left of the pod outside its directory.
+    is_clean: bool,
     /// When a pod that still runs is taken for one that stays.
     settles: Option<Instant>,
 }
@@ -135,6 +137,7 @@ impl<'a> Supervisor<'a> {
             asked: [0; 2],
             mutable,
             leaving: Vec::new(),
+            is_clean: false,
             settles: Some(Instant::now() + SETTLES),
         }
     }
@@ -149,11 +152,17 @@ impl<'a> Supervisor<'a> {
             self.apps.iter_mut().for_each(|app| app.status = app.status.or(Some(KILLED)));
         }
         self.last_words(signals)?;
+        self.is_clean = orderly && left.is_empty();
         for left in left {
             output::say(&format!("{left:#}"));
         }
         watched?;
         Ok(self.exit.unwrap_or(0))
+    }
+
+    /// Whether the pod has ended as it should, and nothing is left of it outside its directory.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.is_clean
     }
 
     fn watch(&mut self, signals: &SignalFd) -> Result<()> {

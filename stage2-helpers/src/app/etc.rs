@@ -39,7 +39,12 @@ pub(super) fn scratch(pod: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Provides the files. The scratch file system is read-only afterwards, and with it every copy of its parts.
-pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, scratch: &OwnedFd) -> Result<()> {
+pub(super) fn mount_all(
+    spec: &AppSpec,
+    root: &OwnedFd,
+    scratch: &OwnedFd,
+    sources: &[OwnedFd],
+) -> Result<()> {
     let etc = match mounts::directory(root, "etc") {
         Err(Errno::LOOP) => {
             return Err(failure("open", "/etc", "the image has a symbolic link in its place", STATUS));
@@ -51,9 +56,13 @@ pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, scratch: &OwnedFd) -> Re
         if file.name.contains('/') || file.name.starts_with('.') {
             return Err(failure("provide", format!("/etc/{}", file.name), "not the name of a file", STATUS));
         }
-        if let Some(place) = place(&etc, file)? {
-            write(file, scratch)?;
-            places.push((&file.name, place));
+        match (place(&etc, file)?, file.source) {
+            (None, _) => {}
+            (Some(place), None) => {
+                write(file, scratch)?;
+                places.push((&file.name, place));
+            }
+            (Some(place), Some(source)) => attach(file, sources.get(source), place)?,
         }
     }
     sys::set_attributes(scratch, sys::Attributes::READ_ONLY, false).at(
@@ -69,6 +78,15 @@ pub(super) fn mount_all(spec: &AppSpec, root: &OwnedFd, scratch: &OwnedFd) -> Re
         Ok(()) | Err(Errno::EXIST | Errno::ROFS) => Ok(()),
         Err(errno) => Err(errno).at("make link", "/etc/mtab", STATUS),
     }
+}
+
+/// Mounts a file that others write to.
+fn attach(file: &EtcFile, source: Option<&OwnedFd>, place: OwnedFd) -> Result<()> {
+    let object = || format!("/etc/{}", file.name);
+    let source = source.ok_or_else(|| failure("mount", object(), "its descriptor is missing", exit::FDS))?;
+    let restricted = sys::Attributes::default().and(sys::Attributes::READ_ONLY);
+    sys::set_attributes(source, restricted, false).at("make read-only", object(), STATUS)?;
+    mounts::attach(source, place).at("mount", object(), STATUS)
 }
 
 fn write(file: &EtcFile, scratch: &OwnedFd) -> Result<()> {

@@ -138,7 +138,7 @@ fn build(spec: &AppSpec, descriptors: &Descriptors, console: Option<OwnedFd>) ->
     sys::set_attributes(root, sys::Attributes::NO_DEVICES, false).at("restrict", "the app's root", status)?;
     let scratch = etc::scratch(&pod)?;
     let kernel = api::mount_all(spec, root, &pod, console)?;
-    etc::mount_all(spec, root, &scratch)?;
+    etc::mount_all(spec, root, &scratch, &descriptors.mounts)?;
     volumes::mount_all(spec, root, &descriptors.mounts)?;
     api::close_devices(&kernel)?;
     if !spec.unprotected_paths {

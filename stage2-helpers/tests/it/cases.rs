@@ -145,8 +145,12 @@ fn case_14_provided_files_never_follow_what_an_image_has_there() {
         trap(&root, "etc/hosts");
         let mut spec = spec("cat /etc/hosts");
         let content = "127.0.0.1 localhost\n".to_owned();
-        spec.etc =
-            vec![EtcFile { name: "hosts".to_owned(), content: content.clone(), only_if_missing: false }];
+        spec.etc = vec![EtcFile {
+            name: "hosts".to_owned(),
+            content: content.clone(),
+            source: None,
+            only_if_missing: false,
+        }];
         let outcome = pod.run(&root, &spec);
         if name == "directory" {
             assert!(outcome.refusal().contains("directory in its place"), "{outcome:?}");

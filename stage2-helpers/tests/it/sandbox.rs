@@ -61,6 +61,7 @@ fn provided() -> Vec<EtcFile> {
     let file = |name: &str, content: &str, only_if_missing| EtcFile {
         name: name.to_owned(),
         content: content.to_owned(),
+        source: None,
         only_if_missing,
     };
     vec![file("hostname", "testpod\n", false), file("hosts", "of the pod\n", true)]
