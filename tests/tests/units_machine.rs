@@ -13,7 +13,7 @@ fn machine(rkt: &Rkt) -> (Pod<'_>, String) {
 
 #[test]
 fn what_needs_a_systemd_or_an_image_fails_and_harms_nothing() {
-    let rkt = Rkt::new();
+    let rkt = Rkt::on_lan();
     if rkt.launcher() == Launcher::Direct {
         return;
     }
@@ -42,7 +42,7 @@ fn what_needs_a_systemd_or_an_image_fails_and_harms_nothing() {
 
 #[test]
 fn machinectl_shows_the_addresses_of_the_pod_and_signals_it() {
-    let rkt = Rkt::new();
+    let rkt = Rkt::on_lan();
     if rkt.launcher() == Launcher::Direct {
         return;
     }

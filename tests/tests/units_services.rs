@@ -1,6 +1,11 @@
 //! Pods as services: the example units, started by a real systemd.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use rkt_tests::{
     Rkt, Terminal, args,
@@ -364,5 +369,23 @@ fn systemd_run_gives_a_pod_a_terminal() {
         terminal.write("hello\n");
         terminal.wait_for("got hello");
         assert_eq!(terminal.wait(), 4);
+    });
+}
+
+#[test]
+fn a_pod_may_be_stopped_at_any_time_of_its_start() {
+    each(|rkt, units| {
+        let image = shell(rkt, "echo up; exec sleep 1000");
+        let unit = units.example("web.service", &[(IMAGE, &image)]);
+        units.example("web.slice", &[]);
+        for step in 0..30 {
+            units.ctl(&["start", "--no-block", &unit]).success();
+            std::thread::sleep(Duration::from_millis(50 + 8 * step));
+            let begin = Instant::now();
+            units.ctl(&["stop", &unit]).success();
+            let took = begin.elapsed();
+            assert!(took < Duration::from_secs(8), "step {step}: {took:?}\n{:?}", units.journal(&unit, &[]));
+            units.ctl(&["reset-failed", &unit]);
+        }
     });
 }

@@ -42,6 +42,9 @@ const STOP_TIMEOUT_USEC: u64 = super::super::run::STOP_TIMEOUT.as_micros() as u6
 /// Every app has this device; without the capability for networks it is of no use.
 const TUN: &str = "/dev/char/10:200";
 
+/// The exit status of an app that died of SIGTERM.
+const TERMINATED: u8 = 128 + 15;
+
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// How often we look whether the name of a unit is free again.
@@ -76,6 +79,8 @@ pub(crate) struct Systemd {
     devices: Vec<String>,
     /// What came in while we waited for something else.
     backlog: Vec<Message>,
+    /// Apps that were stopped before systemd had come to start them.
+    unstarted: Vec<usize>,
 }
 
 /// The unit that init is in, which all apps' units are bound to.
@@ -118,6 +123,7 @@ impl Systemd {
             bounds: Bounds::default(),
             devices: Vec::new(),
             backlog: Vec::new(),
+            unstarted: Vec::new(),
         })
     }
 
@@ -207,6 +213,21 @@ impl Systemd {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether a unit does not run, and is not about to.
+    fn is_inactive(&self, object: &str) -> bool {
+        const GET: Method = Method {
+            service: "org.freedesktop.systemd1",
+            object: "",
+            interface: "org.freedesktop.DBus.Properties",
+            name: "Get",
+        };
+        let answer = self.bus.call_at(GET, object, &("org.freedesktop.systemd1.Unit", "ActiveState"));
+        answer.is_ok_and(|message| {
+            let body = message.body();
+            matches!(body.deserialize::<Variant<'_>>(), Ok(Variant::Str(state)) if state.as_str() == "inactive")
+        })
     }
 
     fn signal(&mut self, message: &Message) -> Option<Event> {
@@ -384,19 +405,38 @@ impl Launcher for Systemd {
     fn events(&mut self) -> Vec<Event> {
         let mut messages = std::mem::take(&mut self.backlog);
         messages.extend(self.bus.incoming());
-        messages
+        let mut events: Vec<Event> = messages
             .iter()
             .filter_map(|message| match message.message_type() {
                 message::Type::Error => self.error(message),
                 _ => self.signal(message),
             })
-            .collect()
+            .collect();
+        for app in std::mem::take(&mut self.unstarted) {
+            // Of one that had begun meanwhile the end was told above, or is to come.
+            if !self.units[app].began && self.units[app].never_starts() {
+                events.push(Event::Ended { app, status: TERMINATED, stopped: true, out_of_memory: false });
+            }
+        }
+        events
     }
 
     fn terminate(&mut self, app: usize) {
         let stop = Method { name: "StopUnit", ..MANAGER };
-        if self.bus.send(stop, &(self.units[app].name.as_str(), "replace")).is_err() {
-            // Without the bus the deadline of the supervisor remains, and the end of init.
+        let unit = &self.units[app];
+        if unit.began {
+            if self.bus.send(stop, &(unit.name.as_str(), "replace")).is_err() {
+                // Without the bus the deadline of the supervisor remains, and the end of init.
+            }
+            return;
+        }
+        // Its start may still be waiting, and is taken back then: of a unit that is not started nothing is heard.
+        let stopped = self.bus.call_unless(stop, &(unit.name.as_str(), "replace"), NO_SUCH_UNIT);
+        if stopped.is_ok() && self.is_inactive(&unit.object) {
+            self.unstarted.push(app);
+            if self.bus.ring().is_err() {
+                // As above.
+            }
         }
     }
 

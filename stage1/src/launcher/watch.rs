@@ -22,6 +22,8 @@ pub(super) struct Unit {
     pub(super) stopping: bool,
     /// Whether the kernel killed it for lack of memory.
     pub(super) out_of_memory: bool,
+    /// Whether it is known to have begun to start.
+    pub(super) began: bool,
     code: i32,
     status: i32,
     ended: bool,
@@ -53,6 +55,7 @@ impl Unit {
             start: None,
             stopping: false,
             out_of_memory: false,
+            began: false,
             code: 0,
             status: 0,
             ended: false,
@@ -67,6 +70,7 @@ impl Unit {
         if let Some(Variant::I32(status)) = changed.changed.get("ExecMainStatus") {
             self.status = *status;
         }
+        self.began |= changed.active_state().is_some_and(|state| state != "inactive");
         self.out_of_memory |= text(changed, "Result") == Some("oom-kill");
         // The unit is told to stop while its process still runs, which no death of the process looks like.
         if text(changed, "SubState").is_some_and(|state| state == "stop" || state == "stop-sigterm")
@@ -79,6 +83,11 @@ impl Unit {
             && changed.active_state().is_some_and(|state| state == "inactive" || state == "failed");
         self.ended |= ends;
         ends
+    }
+
+    /// Takes note that it is not going to start, and returns whether that is news.
+    pub(super) fn never_starts(&mut self) -> bool {
+        !std::mem::replace(&mut self.ended, true)
     }
 
     /// The exit status of its process, or 128 + signal.
