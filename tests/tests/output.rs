@@ -75,6 +75,20 @@ fn rkt_logs_shows_what_apps_printed() {
 }
 
 #[test]
+fn rkt_logs_shows_the_last_lines_alone() {
+    let rkt = Rkt::new();
+    let image = rkt.image("lines", |image| image.sh("seq 11 20"));
+    rkt.run_pod(args![&image]).success();
+    let uuid = rkt.only_pod();
+    wait_until("the last line in the log", || rkt.rkt(["logs", &uuid]).success().stdout.contains("20"));
+    rkt.rkt(["logs", "-n", "2", &uuid]).success().stdout_is("19\n20\n");
+    rkt.rkt(["logs", "--lines=0", &uuid]).success().stdout_is("");
+    let all = rkt.rkt(["logs", &uuid]).success().stdout;
+    rkt.rkt(["logs", "--lines=99", &uuid]).success().stdout_is(&all);
+    rkt.rkt(["logs", "--lines=some", &uuid]).refused(&["--lines", "some"]);
+}
+
+#[test]
 fn rkt_logs_follows_until_the_pod_ends() {
     let rkt = Rkt::new();
     let image = rkt.image("slow", |image| image.sh("for i in 1 2 3 4; do echo line $i; sleep 0.5; done"));

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Go on until the pod has ended
     #[arg(long, short)]
     follow: bool,
+    /// Only the last lines, so many of them; with --follow, those and what comes after
+    #[arg(long, short = 'n', value_name = "N")]
+    lines: Option<usize>,
     /// Only the output of this app
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
@@ -56,7 +59,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         LogSink::None => {
             bail!("pod {} is interactive: its output went to its terminal", description.pod.uuid())
         }
-        LogSink::Files => files(&description.pod, &apps, args.follow),
+        LogSink::Files => files(&description.pod, &apps, args),
     }
 }
 
@@ -68,7 +71,15 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
     command.env_clear();
     command.args(["--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE,RKT_APP_NAME"]);
     if args.follow {
-        command.args(["--follow", "--lines=all"]);
+        command.arg("--follow");
+    }
+    match args.lines {
+        Some(lines) => {
+            command.arg(format!("--lines={lines}"));
+        }
+        None => {
+            command.arg("--lines=all");
+        }
     }
     // Only root's own entries: anybody may send a field of that name to the journal.
     command.args(["_UID=0", "_COMM=stage1"]).arg(format!("RKT_POD_UUID={}", description.pod.uuid()));
@@ -150,7 +161,7 @@ impl Log {
     }
 }
 
-fn files(pod: &PodDir, apps: &[String], follow: bool) -> Result<u8> {
+fn files(pod: &PodDir, apps: &[String], args: &Args) -> Result<u8> {
     let prefixed = apps.len() > 1;
     let log = |name: &String| Log {
         name: name.clone(),
@@ -160,11 +171,14 @@ fn files(pod: &PodDir, apps: &[String], follow: bool) -> Result<u8> {
         within: false,
     };
     let mut logs: Vec<Log> = apps.iter().map(log).collect();
+    let mut wanted = args.lines;
     loop {
         // Asked before reading: what was written until then is read.
-        let runs = follow && pod.state().is_ok_and(|state| state == State::Running);
+        let runs = args.follow && pod.state().is_ok_and(|state| state == State::Running);
         let lines = pending(&mut logs)?;
-        for (_, index, text) in &lines {
+        // What comes after the first look is shown whole.
+        let first = wanted.take().map_or(0, |wanted| last(&lines, wanted));
+        for (_, index, text) in &lines[first..] {
             let log = &mut logs[*index];
             let starts = !std::mem::replace(&mut log.within, !text.ends_with(b"\n"));
             let mut line =
@@ -181,6 +195,13 @@ fn files(pod: &PodDir, apps: &[String], follow: bool) -> Result<u8> {
 
 /// When something was written, by which log's app, and what.
 type Message = (Vec<u8>, usize, Vec<u8>);
+
+/// Where the last `wanted` lines begin, each with its parts.
+fn last(messages: &[Message], wanted: usize) -> usize {
+    let ends = messages.iter().enumerate().rev().filter(|(_, (.., text))| text.ends_with(b"\n"));
+    // After the end of the line before them.
+    ends.map(|(index, _)| index + 1).nth(wanted).unwrap_or(0)
+}
 
 /// The whole lines that the logs have now, in the order of their times.
 fn pending(logs: &mut [Log]) -> Result<Vec<Message>> {
@@ -208,4 +229,19 @@ fn pending(logs: &mut [Log]) -> Result<Vec<Message>> {
     }
     lines.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_counted_with_their_parts() {
+        let texts: [&[u8]; 4] = [b"one\n", b"two, ", b"whole\n", b"three\n"];
+        let messages: Vec<Message> = texts.iter().map(|text| (Vec::new(), 0, text.to_vec())).collect();
+        for (wanted, first) in [(0, 4), (1, 3), (2, 1), (3, 0), (9, 0)] {
+            assert_eq!(last(&messages, wanted), first, "{wanted}");
+        }
+        assert_eq!(last(&[], 1), 0);
+    }
 }
