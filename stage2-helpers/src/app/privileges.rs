@@ -90,7 +90,8 @@ fn own_stream(spec: &AppSpec, stream: &OwnedFd, identity: &Identity) -> Result<(
     let kind = kind.at("look at", "a standard stream", exit::STDIN)?;
     let own_users = spec.users.is_some();
     let is_ours = matches!(kind, FileType::Fifo)
-        || (own_users && spec.terminal && matches!(kind, FileType::CharacterDevice));
+        // Other devices, as /dev/null, are the host's.
+        || (own_users && spec.terminal && rustix::termios::isatty(stream));
     if is_ours && (identity.uid != 0 || own_users) {
         let on_host = |id| users::on_host(spec, id).unwrap_or(id);
         let (uid, gid) = (on_host(identity.uid), on_host(identity.gid));
