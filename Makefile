@@ -120,6 +120,7 @@ install: release
 	install -D -m 0755 -t "$(DESTDIR)$(PREFIX)/lib/rkt/stage2" "$(optimised)/init" "$(optimised)/app-exec"
 	install -D -m 0644 -t "$(share)/doc/rkt" README.md CHANGELOG.md LICENSE docs/*.md
 	install -D -m 0644 -t "$(share)/doc/rkt/examples" units/examples/*
+	install -D -m 0644 -t "$(DESTDIR)$(PREFIX)/lib/systemd/network" units/10-rkt.network
 	"$(optimised)/rkt" man "$(share)/man/man1"
 	install -d "$(share)/bash-completion/completions" "$(share)/zsh/site-functions" "$(share)/fish/vendor_completions.d"
 	"$(optimised)/rkt" completion bash >"$(share)/bash-completion/completions/rkt"

@@ -78,6 +78,12 @@ fn machined_knows_the_interfaces_and_networkd_leaves_them_alone() {
         ["org.freedesktop.machine1", "/org/freedesktop/machine1", "org.freedesktop.machine1.Manager"];
     let ask = [&["busctl", "call"][..], &manager, &["GetMachineAddresses", "s", "findable"]].concat();
     tool(&ask).success().stdout_has(&address.replace('.', " "));
+    // Also where the machine's own configuration is for every interface that there is.
+    let configured = std::path::Path::new("/run/systemd/network");
+    std::fs::create_dir_all(configured).unwrap();
+    std::fs::write(configured.join("50-all.network"), "[Match]\nName=*\n[Network]\nLinkLocalAddressing=no\n")
+        .unwrap();
+    std::fs::write(configured.join("10-rkt.network"), include_str!("../../units/10-rkt.network")).unwrap();
     tool(&["systemctl", "start", "systemd-networkd"]).success();
     let list = tool(&["networkctl", "list", "--no-legend", "--no-pager"]).success();
     for interface in &interfaces {
@@ -86,6 +92,7 @@ fn machined_knows_the_interfaces_and_networkd_leaves_them_alone() {
         assert!(line.ends_with("unmanaged"), "{list:?}");
     }
     tool(&["systemctl", "stop", "systemd-networkd.socket", "systemd-networkd"]).success();
+    std::fs::remove_dir_all(configured).unwrap();
     end(pod);
 }
 

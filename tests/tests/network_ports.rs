@@ -43,6 +43,7 @@ fn end(pod: Pod<'_>) {
     pod.wait();
 }
 
+// APPC-189
 #[test]
 fn a_port_is_reached_from_the_neighbour_and_from_the_host_itself() {
     let rkt = Rkt::on_lan();
