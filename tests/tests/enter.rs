@@ -308,3 +308,28 @@ fn case_21_a_process_that_took_the_apps_pid_is_not_entered() {
     pod.wait().success();
     entered.wait().exits(254).stderr_has("has ended");
 }
+
+#[test]
+fn a_device_of_the_host_does_not_become_the_pods() {
+    use std::os::unix::fs::MetadataExt;
+    let rkt = Rkt::new();
+    let pod = up(&rkt, &["--user=5", "--group=5"]);
+    let mapped = rkt.image("mapped", |image| image.sh("echo up; exec sleep 1000"));
+    let mut other = rkt.start(args!["--private-users", &mapped]);
+    other.wait_for("up");
+    for pod in [&pod, &other] {
+        let inner = rkt.command(args!["enter", pod.uuid(), "/bin/true"]);
+        let words: Vec<String> =
+            inner.get_args().map(|word| format!("'{}'", word.to_string_lossy())).collect();
+        let line = format!("'{}' {} 2>/dev/null", inner.get_program().to_string_lossy(), words.join(" "));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]);
+        assert_eq!(Terminal::start(&shell).wait(), 0);
+        let null = fs::metadata("/dev/null").unwrap();
+        assert_eq!((null.uid(), null.gid(), null.mode() & 0o777), (0, 0, 0o666));
+    }
+    for pod in [pod, other] {
+        pod.signal(Signal::TERM);
+        pod.wait();
+    }
+}
