@@ -89,6 +89,27 @@ fn rkt_logs_shows_the_last_lines_alone() {
 }
 
 #[test]
+fn rkt_logs_shows_what_was_written_in_a_time_and_when() {
+    let rkt = Rkt::new();
+    let image =
+        rkt.image("times", |image| image.sh("echo early; sleep 0.3; echo mark; sleep 0.3; echo late"));
+    rkt.run_pod(args![&image]).success();
+    let uuid = rkt.only_pod();
+    wait_until("the last line in the log", || rkt.rkt(["logs", &uuid]).success().stdout.contains("late"));
+    let with_times = rkt.rkt(["logs", "-t", &uuid]).success();
+    let mark = with_times.lines().into_iter().find_map(|line| line.strip_suffix(" mark")).expect("a time");
+    let [since, until] = ["since", "until"].map(|option| format!("--{option}={mark}"));
+    rkt.rkt(["logs", &since, &uuid]).success().stdout_is("mark\nlate\n");
+    rkt.rkt(["logs", &until, &uuid]).success().stdout_is("early\nmark\n");
+    rkt.rkt(["logs", &since, &until, &uuid]).success().stdout_is("mark\n");
+    rkt.rkt(["logs", "--since=1h", "-n1", &uuid]).success().stdout_is("late\n");
+    rkt.rkt(["logs", "--until=@1", &uuid]).success().stdout_is("");
+    rkt.rkt(["logs", "--since=2001-02-03", "--timestamps", &uuid]).success().stdout_is(&with_times.stdout);
+    rkt.rkt(["logs", "--since=yesterday", &uuid]).refused(&["--since", "yesterday", "no moment"]);
+    rkt.rkt(["logs", "-f", &until, &uuid]).refused(&["--until"]);
+}
+
+#[test]
 fn rkt_logs_follows_until_the_pod_ends() {
     let rkt = Rkt::new();
     let image = rkt.image("slow", |image| image.sh("for i in 1 2 3 4; do echo line $i; sleep 0.5; done"));

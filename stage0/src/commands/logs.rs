@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use rkt_pod::{PodDir, State, layout, stage1::LogSink};
 
 use super::{global::Global, uuids::Uuids};
@@ -27,6 +28,15 @@ pub(crate) struct Args {
     /// Only the last lines, so many of them; with --follow, those and what comes after
     #[arg(long, short = 'n', value_name = "N")]
     lines: Option<usize>,
+    /// Only what was written since then: a moment, or how long ago, as 10m
+    #[arg(long, value_name = "TIME", value_parser = output::moment)]
+    since: Option<Timestamp>,
+    /// Only what was written until then
+    #[arg(long, value_name = "TIME", value_parser = output::moment, conflicts_with = "follow")]
+    until: Option<Timestamp>,
+    /// Begin each line with when it was written
+    #[arg(long, short)]
+    timestamps: bool,
     /// Only the output of this app
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
@@ -63,6 +73,19 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     }
 }
 
+impl Args {
+    /// Whether what was written at a time, as files have it, is to be shown.
+    fn wants(&self, time: &[u8]) -> bool {
+        if self.since.is_none() && self.until.is_none() {
+            return true;
+        }
+        let time = std::str::from_utf8(time).ok().and_then(|time| time.parse::<Timestamp>().ok());
+        time.is_none_or(|time| {
+            self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time <= until)
+        })
+    }
+}
+
 /// Has journalctl read: the journal's own reader knows its formats, and how to follow it.
 fn journal(description: &Description, args: &Args) -> Result<u8> {
     let prefixed = args.app.is_none() && description.apps().len() > 1;
@@ -81,6 +104,16 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
             command.arg("--lines=all");
         }
     }
+    for (option, moment) in [("--since", args.since), ("--until", args.until)] {
+        if let Some(moment) = moment {
+            let micros = moment.as_microsecond();
+            command.arg(format!(
+                "{option}=@{}.{:06}",
+                micros.div_euclid(1_000_000),
+                micros.rem_euclid(1_000_000)
+            ));
+        }
+    }
     // Only root's own entries: anybody may send a field of that name to the journal.
     command.args(["_UID=0", "_COMM=stage1"]).arg(format!("RKT_POD_UUID={}", description.pod.uuid()));
     if let Some(app) = &args.app {
@@ -89,7 +122,8 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("execute /usr/bin/journalctl")?;
     let Some(stdout) = child.stdout.take() else { bail!("journalctl has no output") };
     let ended = args.follow.then(|| description.pod.clone());
-    let reader = std::thread::spawn(move || show_entries(stdout, prefixed));
+    let timestamps = args.timestamps;
+    let reader = std::thread::spawn(move || show_entries(stdout, prefixed, timestamps));
     if let Some(pod) = ended {
         while pod.state().is_ok_and(|state| state == State::Running) {
             sleep(INTERVAL);
@@ -110,14 +144,20 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
 }
 
 /// Prints the messages of entries, one JSON object a line. A message that is not UTF-8 comes as a list of bytes.
-fn show_entries(entries: impl Read, prefixed: bool) -> Result<()> {
+fn show_entries(entries: impl Read, prefixed: bool, timestamps: bool) -> Result<()> {
     for line in BufReader::new(entries).split(b'\n') {
         let entry: serde_json::Value =
             serde_json::from_slice(&line?).context("read an entry of the journal")?;
-        let mut text = match (prefixed, entry.get("RKT_APP_NAME").and_then(serde_json::Value::as_str)) {
-            (true, Some(app)) => format!("{app}: ").into_bytes(),
-            _ => Vec::new(),
-        };
+        let field = |name: &str| entry.get(name).and_then(serde_json::Value::as_str);
+        let mut text = Vec::new();
+        if let Some(time) = field("__REALTIME_TIMESTAMP").filter(|_| timestamps)
+            && let Ok(time) = time.parse().map_or(Ok(Timestamp::UNIX_EPOCH), Timestamp::from_microsecond)
+        {
+            text.extend_from_slice(format!("{time} ").as_bytes());
+        }
+        if let Some(app) = field("RKT_APP_NAME").filter(|_| prefixed) {
+            text.extend_from_slice(format!("{app}: ").as_bytes());
+        }
         match entry.get("MESSAGE") {
             Some(serde_json::Value::String(message)) => text.extend_from_slice(message.as_bytes()),
             Some(serde_json::Value::Array(bytes)) => {
@@ -175,14 +215,21 @@ fn files(pod: &PodDir, apps: &[String], args: &Args) -> Result<u8> {
     loop {
         // Asked before reading: what was written until then is read.
         let runs = args.follow && pod.state().is_ok_and(|state| state == State::Running);
-        let lines = pending(&mut logs)?;
+        let mut lines = pending(&mut logs)?;
+        lines.retain(|(time, ..)| args.wants(time));
         // What comes after the first look is shown whole.
         let first = wanted.take().map_or(0, |wanted| last(&lines, wanted));
-        for (_, index, text) in &lines[first..] {
+        for (time, index, text) in &lines[first..] {
             let log = &mut logs[*index];
             let starts = !std::mem::replace(&mut log.within, !text.ends_with(b"\n"));
-            let mut line =
-                if prefixed && starts { format!("{}: ", log.name).into_bytes() } else { Vec::new() };
+            let mut line = Vec::new();
+            if args.timestamps && starts {
+                line.extend_from_slice(time);
+                line.push(b' ');
+            }
+            if prefixed && starts {
+                line.extend_from_slice(format!("{}: ", log.name).as_bytes());
+            }
             line.extend_from_slice(text);
             output::print(&line)?;
         }

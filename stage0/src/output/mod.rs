@@ -10,7 +10,7 @@ pub(crate) use error::{note, print_error};
 pub(crate) use progress::Progress;
 pub(crate) use size::size;
 pub(crate) use table::Table;
-pub(crate) use time::{full, full_nanoseconds, relative, seconds};
+pub(crate) use time::{full, full_nanoseconds, moment, relative, seconds};
 
 use std::io::{self, Write};
 

@@ -2,7 +2,32 @@
 
 use std::time::SystemTime;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+
+use crate::pod::duration;
+
+/// Reads a moment: RFC 3339, date and time or date alone in the local time zone, `@` and seconds since the epoch, or how long
+/// ago, as `10m`.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let wrong = || {
+        format!(
+            "{text:?} is no moment such as 2016-01-02T15:04:05Z, \"2016-01-02 15:04:05\", 2016-01-02, @1451747045 or 10m"
+        )
+    };
+    if let Some(seconds) = text.strip_prefix('@') {
+        return seconds
+            .parse()
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .ok_or_else(wrong);
+    }
+    if let Ok(ago) = duration(text) {
+        let ago = SignedDuration::try_from(ago).map_err(|_| wrong())?;
+        return Timestamp::now().checked_sub(ago).map_err(|_| wrong());
+    }
+    let local = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::system()).ok();
+    text.parse().or_else(|_| local().map(|zoned| zoned.timestamp()).ok_or_else(wrong))
+}
 
 /// Seconds since the epoch.
 pub(crate) fn seconds(time: SystemTime) -> i64 {
@@ -64,6 +89,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn moments_are_absolute_or_ago() {
+        let second = |text: &str| moment(text).map(Timestamp::as_second);
+        assert_eq!(second("2016-01-02T15:04:05Z"), Ok(1_451_747_045));
+        assert_eq!(second("2016-01-02T16:04:05+01:00"), second("@1451747045"));
+        assert!(second("2016-01-02 15:04:05").unwrap() > second("2016-01-02").unwrap());
+        assert!((Timestamp::now().as_second() - second("10m").unwrap() - 600).abs() < 5);
+        for wrong in ["", "@", "@x", "yesterday", "2016-13-01", "99999999999999999999h"] {
+            assert!(second(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn ages_are_rounded_down_to_a_word() {
