@@ -4,10 +4,11 @@
 //! but what we want reaches the supervisor: the ends of units, and the answers to calls that failed.
 
 use std::{
+    collections::HashMap,
     num::NonZeroU32,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,13 @@ use zbus::{Connection, Message, MessageStream, message};
 /// How long the bus, or a service on it, may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the bus answers where a service has more to read than it keeps: for systemd 64 calls with a descriptor, as many pods
+/// as are started at once.
+const CROWDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
+
+/// How long a call is tried again after that answer.
+const CROWDED_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Where systemd says that it is the service manager (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
@@ -35,6 +43,15 @@ pub(crate) struct Bus {
     connection: Connection,
     incoming: mpsc::Receiver<Message>,
     wake: Arc<OwnedFd>,
+    sent: Sent,
+}
+
+/// Calls that were not answered yet, by their serial numbers, and when each was made.
+type Sent = Arc<Mutex<HashMap<NonZeroU32, (Message, Instant)>>>;
+
+/// Before a call is made again. Processes that were started together differ in it.
+fn pause() -> Duration {
+    Duration::from_millis(20 + u64::from(std::process::id() % 41))
 }
 
 impl Connecting {
@@ -76,11 +93,28 @@ async fn drive(result: &mpsc::SyncSender<Result<Bus>>) {
     };
     let mut stream = MessageStream::from(&connection);
     let (sender, incoming) = mpsc::channel();
-    if result.send(Ok(Bus { connection, incoming, wake: Arc::clone(&wake) })).is_err() {
+    let sent = Sent::default();
+    let bus =
+        Bus { connection: connection.clone(), incoming, wake: Arc::clone(&wake), sent: Arc::clone(&sent) };
+    if result.send(Ok(bus)).is_err() {
         return;
     }
     while let Some(message) = stream.next().await {
         let Ok(message) = message else { break };
+        let answered = message.header().reply_serial();
+        let call = answered.and_then(|serial| {
+            Some((serial, sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&serial)?))
+        });
+        if let Some((serial, (call, since))) = call
+            && is_crowded(&message)
+            && since.elapsed() < CROWDED_TIMEOUT
+        {
+            std::thread::sleep(pause());
+            sent.lock().unwrap_or_else(PoisonError::into_inner).insert(serial, (call.clone(), since));
+            if connection.send(&call).await.is_ok() {
+                continue;
+            }
+        }
         let wanted = matches!(message.message_type(), message::Type::Signal | message::Type::Error);
         if wanted
             && (sender.send(message).is_err() || rustix::io::write(&wake, &1_u64.to_ne_bytes()).is_err())
@@ -88,6 +122,10 @@ async fn drive(result: &mpsc::SyncSender<Result<Bus>>) {
             break;
         }
     }
+}
+
+fn is_crowded(message: &Message) -> bool {
+    message.header().error_name().is_some_and(|name| name.as_str() == CROWDED)
 }
 
 async fn connect() -> Result<(Connection, Arc<OwnedFd>)> {
@@ -128,13 +166,24 @@ impl Bus {
     where
         B: serde::Serialize + zbus::DynamicType,
     {
-        zbus::block_on(self.connection.call_method(
-            Some(method.service),
-            object,
-            Some(method.interface),
-            method.name,
-            body,
-        ))
+        let since = Instant::now();
+        loop {
+            let answer = zbus::block_on(self.connection.call_method(
+                Some(method.service),
+                object,
+                Some(method.interface),
+                method.name,
+                body,
+            ));
+            match answer {
+                Err(zbus::Error::MethodError(name, ..))
+                    if name.as_str() == CROWDED && since.elapsed() < CROWDED_TIMEOUT =>
+                {
+                    std::thread::sleep(pause());
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Calls a method and waits until it is done. That it fails with the error `fine` is as good.
@@ -162,9 +211,13 @@ impl Bus {
                 .build(body)
         };
         let message = build().map_err(|error| anyhow!("call {}: {error}", method.name))?;
+        let serial = message.primary_header().serial_num();
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.insert(serial, (message.clone(), Instant::now()));
+        drop(sent);
         zbus::block_on(self.connection.send(&message))
             .map_err(|error| anyhow!("call {}: {error}", method.name))?;
-        Ok(message.primary_header().serial_num())
+        Ok(serial)
     }
 
     /// Asks for the signals that match.
