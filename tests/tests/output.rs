@@ -107,6 +107,7 @@ fn rkt_logs_shows_what_was_written_in_a_time_and_when() {
     rkt.rkt(["logs", "--since=2001-02-03", "--timestamps", &uuid]).success().stdout_is(&with_times.stdout);
     rkt.rkt(["logs", "--since=yesterday", &uuid]).refused(&["--since", "yesterday", "no moment"]);
     rkt.rkt(["logs", "-f", &until, &uuid]).refused(&["--until"]);
+    rkt.rkt(["logs", "-f", &since, "-n1", &uuid]).refused(&["--follow", "--lines"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `rkt logs`
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{BufRead, BufReader, ErrorKind, Read},
     path::PathBuf,
@@ -46,6 +47,9 @@ pub(crate) struct Args {
 
 /// Shows what the apps wrote.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
+    if args.follow && args.since.is_some() && args.lines.is_some() {
+        bail!("--follow goes with --since or with --lines, not with both");
+    }
     let pod = args.pod.one(global)?;
     let mut problems = Vec::new();
     let description = Description::new(pod, &mut problems)?;
@@ -96,11 +100,13 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
     if args.follow {
         command.arg("--follow");
     }
+    // With both, journalctl has shown the first lines before systemd 254: then they are counted here.
+    let counted = args.lines.filter(|_| args.since.is_some());
     match args.lines {
-        Some(lines) => {
+        Some(lines) if counted.is_none() => {
             command.arg(format!("--lines={lines}"));
         }
-        None => {
+        _ => {
             command.arg("--lines=all");
         }
     }
@@ -123,7 +129,7 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
     let Some(stdout) = child.stdout.take() else { bail!("journalctl has no output") };
     let ended = args.follow.then(|| description.pod.clone());
     let timestamps = args.timestamps;
-    let reader = std::thread::spawn(move || show_entries(stdout, prefixed, timestamps));
+    let reader = std::thread::spawn(move || show_entries(stdout, prefixed, timestamps, counted));
     if let Some(pod) = ended {
         while pod.state().is_ok_and(|state| state == State::Running) {
             sleep(INTERVAL);
@@ -143,8 +149,10 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
     Ok(0)
 }
 
-/// Prints the messages of entries, one JSON object a line. A message that is not UTF-8 comes as a list of bytes.
-fn show_entries(entries: impl Read, prefixed: bool, timestamps: bool) -> Result<()> {
+/// Prints the messages of entries, or of the last so many of them, one JSON object a line. A message that is not UTF-8 comes
+/// as a list of bytes.
+fn show_entries(entries: impl Read, prefixed: bool, timestamps: bool, counted: Option<usize>) -> Result<()> {
+    let mut last = VecDeque::new();
     for line in BufReader::new(entries).split(b'\n') {
         let entry: serde_json::Value =
             serde_json::from_slice(&line?).context("read an entry of the journal")?;
@@ -171,6 +179,16 @@ fn show_entries(entries: impl Read, prefixed: bool, timestamps: bool) -> Result<
             _ => {}
         }
         text.push(b'\n');
+        let Some(most) = counted else {
+            output::print(&text)?;
+            continue;
+        };
+        last.push_back(text);
+        if last.len() > most {
+            last.pop_front();
+        }
+    }
+    for text in last {
         output::print(&text)?;
     }
     Ok(())
