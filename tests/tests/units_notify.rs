@@ -176,19 +176,19 @@ fn an_app_that_hangs_is_found_by_the_watchdog_of_the_unit() {
             "watched.service",
             &[
                 ("example.com/watched:1.0", &image),
-                ("WatchdogSec=30", "WatchdogSec=2\nTimeoutStopSec=3\nTimeoutAbortSec=2"),
+                ("WatchdogSec=30", "WatchdogSec=5\nTimeoutStopSec=3\nTimeoutAbortSec=2"),
             ],
         );
         units.ctl(&["start", &unit]).success();
-        units.wait_for_journal(&unit, "WATCHDOG_USEC=2000000");
-        std::thread::sleep(Duration::from_secs(3));
+        units.wait_for_journal(&unit, "WATCHDOG_USEC=5000000");
+        std::thread::sleep(Duration::from_secs(6));
         assert_eq!(
             (units.show(&unit, "ActiveState"), units.show(&unit, "NRestarts")),
             ("active".into(), "0".into())
         );
         units.ctl(&["kill", "--signal=USR2", "--kill-who=main", &unit]).success();
         units.wait_for_journal(&unit, "hangs");
-        units.wait_for(&unit, "NRestarts", "1");
+        rkt_tests::wait_until("the restart", || units.show(&unit, "NRestarts") != "0");
         units.wait_for(&unit, "ActiveState", "active");
     });
 }
