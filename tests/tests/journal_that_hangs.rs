@@ -85,3 +85,25 @@ fn case_38_a_journald_that_hangs_does_not_keep_a_pod_from_stopping() {
     drop(hung);
     pod.wait().success();
 }
+
+#[test]
+fn the_journal_of_a_unit_has_what_a_short_pod_wrote() {
+    let rkt = Rkt::new();
+    if without_journal(&rkt) {
+        return;
+    }
+    let image = rkt.image("short", |image| image.sh("echo heard in its unit"));
+    let unit = format!("rkt-test-short-{}.service", std::process::id());
+    let mut service = Command::new("systemd-run");
+    service.args(["--quiet", "--wait", "--collect"]).arg(format!("--unit={unit}"));
+    let inner = rkt.command(rkt.run_args(args![&image]));
+    service.arg(inner.get_program()).args(inner.get_args());
+    let hung = Hung::now();
+    run(&mut service).success();
+    drop(hung);
+    wait_until("the journal of the unit", || {
+        let journal =
+            run(Command::new("journalctl").args(["--quiet", "--output=cat", "-u", &unit])).success();
+        journal.stdout.matches("heard in its unit\n").count() == 1
+    });
+}

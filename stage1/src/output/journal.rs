@@ -27,6 +27,8 @@ const SEND_BUFFER: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Journal {
     uuid: String,
+    /// The service that shows the lines as its own.
+    service: Option<String>,
     socket: Option<OwnedFd>,
     /// The fields of each app, by its name.
     fields: HashMap<String, Rc<[u8]>>,
@@ -44,9 +46,10 @@ struct Entry {
 }
 
 impl Journal {
-    /// For the pod `uuid`.
-    pub(crate) fn new(uuid: &str) -> Journal {
-        Journal { uuid: uuid.to_owned(), socket: None, fields: HashMap::new(), pending: VecDeque::new() }
+    /// For the pod `uuid`, started in a unit whose own streams lead to the journal: each line is the unit's as well.
+    pub(crate) fn new(uuid: &str, service: Option<String>) -> Journal {
+        let (fields, pending) = (HashMap::new(), VecDeque::new());
+        Journal { uuid: uuid.to_owned(), service, socket: None, fields, pending }
     }
 
     /// Sends one line, or keeps it until journald takes it. Where no journald is, it is lost.
@@ -85,9 +88,15 @@ impl Journal {
         // `journalctl -u` and `systemctl status` show entries of root that name the unit in this field.
         let unit = crate::launcher::app_unit(&self.uuid, app);
         let uuid = &self.uuid;
-        let text = format!(
+        let mut text = format!(
             "RKT_POD_UUID={uuid}\nRKT_APP_NAME={app}\nSYSLOG_IDENTIFIER={app}\nOBJECT_SYSTEMD_UNIT={unit}\n"
         );
+        // Journald finds out by itself in which unit the sender is, unless that has ended before.
+        if let Some(service) = &self.service {
+            text.push_str("OBJECT_SYSTEMD_UNIT=");
+            text.push_str(service);
+            text.push('\n');
+        }
         let fields: Rc<[u8]> = text.into_bytes().into();
         self.fields.insert(app.to_owned(), Rc::clone(&fields));
         fields
@@ -143,6 +152,12 @@ fn priority_of(text: &[u8], stream: Stream) -> (u8, &[u8]) {
 pub(crate) fn is_journal_stream(fd: BorrowedFd<'_>) -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(fd).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// The service that we are in, where systemd has led its output to the journal.
+pub(crate) fn service() -> Option<String> {
+    let is_journal = [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().any(is_journal_stream);
+    is_journal.then(crate::launcher::own_service).flatten()
 }
 
 #[cfg(test)]
