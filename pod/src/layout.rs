@@ -57,6 +57,8 @@ pub const PRIVATE_USERS: &str = "private-users-prepared";
 pub const METADATA_TOKEN: &str = "mds-token";
 /// The socket at which the supervisor of a pod whose apps come and go is told to start and stop them.
 pub const CONTROL: &str = "control";
+/// The socket at which the supervisor attaches others to the streams of apps ([`crate::attach`]).
+pub const ATTACH: &str = "attach";
 /// Held while the manifest of a pod that runs is changed.
 pub const CHANGE_LOCK: &str = "pod.lck";
 /// Marker: the pod is known to the metadata service.

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
-use crate::users::Range;
+use crate::{attach::End, users::Range};
 
 /// The version of the interface that this implementation speaks (annotation `…/interface-version`).
 pub const INTERFACE_VERSION: u32 = 6;
@@ -24,6 +24,8 @@ pub enum Entry {
     Run,
     /// Executes a command in an app of the pod: [`enter_args`]. Replaces the calling process.
     Enter,
+    /// Connects the caller's streams to an app's: [`AttachArgs`]. Replaces the calling process.
+    Attach,
     /// Stops the pod: `stop [--force] UUID`.
     Stop,
     /// Undoes what a dead pod left outside its directory: `gc [--debug] UUID`.
@@ -36,6 +38,7 @@ impl Entry {
         match self {
             Entry::Run => "run",
             Entry::Enter => "enter",
+            Entry::Attach => "attach",
             Entry::Stop => "stop",
             Entry::Gc => "gc",
         }
@@ -192,6 +195,61 @@ pub struct AppReply {
 /// Where the metadata service answers apps.
 pub const METADATA_PORT: u16 = 18_112;
 
+/// The arguments of a stage1's `attach`. The descriptors are the caller's own standard streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachArgs {
+    /// `--appname=NAME`
+    pub app: String,
+    /// `--ends=LIST`, at least one.
+    pub ends: Vec<End>,
+    /// `--close-stdin`: the app's standard input ends with the caller's.
+    pub close_stdin: bool,
+    /// `--detach-keys=LIST`, the numbers of bytes.
+    pub detach_keys: Vec<u8>,
+}
+
+impl AttachArgs {
+    /// The argument vector, `argv[0]` excluded.
+    pub fn to_args(&self) -> Vec<OsString> {
+        let ends: Vec<&str> = self.ends.iter().map(|end| end.name()).collect();
+        let keys: Vec<String> = self.detach_keys.iter().map(u8::to_string).collect();
+        let mut args: Vec<OsString> =
+            vec![format!("--appname={}", self.app).into(), format!("--ends={}", ends.join(",")).into()];
+        if self.close_stdin {
+            args.push("--close-stdin".into());
+        }
+        args.push(format!("--detach-keys={}", keys.join(",")).into());
+        args
+    }
+
+    /// The same, read. The error is for whoever calls a stage1.
+    pub fn parse(args: impl Iterator<Item = OsString>) -> Result<AttachArgs, String> {
+        let mut read =
+            AttachArgs { app: String::new(), ends: Vec::new(), close_stdin: false, detach_keys: Vec::new() };
+        for argument in args {
+            let unexpected = || format!("unexpected argument {argument:?}");
+            let text = argument.to_str().ok_or_else(unexpected)?;
+            match text.split_once('=') {
+                Some(("--appname", name)) if !name.is_empty() => read.app = name.to_owned(),
+                Some(("--ends", list)) => {
+                    let end = |word| End::from_name(word).ok_or_else(unexpected);
+                    read.ends = list.split(',').map(end).collect::<Result<_, _>>()?;
+                }
+                Some(("--detach-keys", list)) => {
+                    let key = |word: &str| word.parse().map_err(|_| unexpected());
+                    read.detach_keys = list.split_terminator(',').map(key).collect::<Result<_, _>>()?;
+                }
+                None if text == "--close-stdin" => read.close_stdin = true,
+                _ => return Err(unexpected()),
+            }
+        }
+        if read.app.is_empty() || read.ends.is_empty() {
+            return Err("--appname and --ends must be given".to_owned());
+        }
+        Ok(read)
+    }
+}
+
 /// The arguments of a stage1's `enter`, `argv[0]` excluded: `--pid=PID --appname=NAME -- COMMAND…`. The PID is that of the
 /// pod's init.
 pub fn enter_args(pid: u32, app: &str, command: &[OsString]) -> Vec<OsString> {
@@ -244,4 +302,21 @@ pub enum LogSink {
     Files,
     /// Nowhere: the only app has the terminal.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_to_attach_is_read_back() {
+        let ends = vec![End::TtyIn, End::TtyOut];
+        let args = AttachArgs { app: "web".to_owned(), ends, close_stdin: true, detach_keys: vec![16, 17] };
+        assert_eq!(AttachArgs::parse(args.to_args().into_iter()), Ok(args.clone()));
+        let none = AttachArgs { detach_keys: Vec::new(), close_stdin: false, ..args };
+        assert_eq!(AttachArgs::parse(none.to_args().into_iter()), Ok(none));
+        for wrong in [&["--appname=a"][..], &["--appname=a", "--ends=std"], &["--ends=stdin", "x"]] {
+            assert!(AttachArgs::parse(wrong.iter().map(OsString::from)).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -7,63 +7,80 @@ pub const STDOUT: &str = "coreos.com/rkt/stage2/stdout";
 /// The annotation of standard error.
 pub const STDERR: &str = "coreos.com/rkt/stage2/stderr";
 
-/// The words that need somebody who attaches to the app.
-const ATTACHED: [&str; 3] = ["stream", "tty", "interactive"];
-
-/// Where an output stream leads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Where a stream leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Nowhere.
     Null,
-    /// Into the log of the app, and through to the streams of `rkt run`.
-    #[default]
+    /// Output: into the log of the app, and through to the streams of `rkt run`.
     Log,
+    /// To whoever attaches to the app, through a pipe.
+    Stream,
+    /// The same through a terminal, of which an app has one at most.
+    Tty,
 }
 
-/// Where the streams of an app lead. Standard input is always empty.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Where the streams of an app lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Streams {
+    /// Standard input.
+    pub stdin: Mode,
     /// Standard output.
     pub stdout: Mode,
     /// Standard error.
     pub stderr: Mode,
 }
 
+impl Default for Streams {
+    fn default() -> Streams {
+        Streams { stdin: Mode::Null, stdout: Mode::Log, stderr: Mode::Log }
+    }
+}
+
 impl Streams {
     /// What the annotations of an app say, each found by `get`. The error is for the user.
     pub fn of<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Streams, String> {
-        let output = |annotation| match get(annotation) {
-            Some(word) => mode(word).map_err(|reason| format!("annotation {annotation}={word}: {reason}")),
-            None => Ok(Mode::default()),
+        let stream = |annotation, default| match get(annotation) {
+            // What rkt 1.30 calls a terminal in manifests.
+            Some("interactive") => Ok(Mode::Tty),
+            Some(word) => {
+                mode(annotation, word).map_err(|reason| format!("annotation {annotation}={word}: {reason}"))
+            }
+            None => Ok(default),
         };
-        if let Some(word) = get(STDIN) {
-            check(STDIN, word).map_err(|reason| format!("annotation {STDIN}={word}: {reason}"))?;
-        }
-        Ok(Streams { stdout: output(STDOUT)?, stderr: output(STDERR)? })
+        let default = Streams::default();
+        Ok(Streams {
+            stdin: stream(STDIN, default.stdin)?,
+            stdout: stream(STDOUT, default.stdout)?,
+            stderr: stream(STDERR, default.stderr)?,
+        })
+    }
+
+    /// Whether one of them is a terminal.
+    pub fn has_terminal(self) -> bool {
+        [self.stdin, self.stdout, self.stderr].contains(&Mode::Tty)
+    }
+
+    /// Whether somebody can attach to one of them.
+    pub fn can_be_attached(self) -> bool {
+        self.has_terminal() || [self.stdin, self.stdout, self.stderr].contains(&Mode::Stream)
     }
 }
 
 /// Whether `word` is one for the stream with this annotation. The error is for the user.
 pub fn check(annotation: &str, word: &str) -> Result<(), String> {
+    mode(annotation, word).map(|_| ())
+}
+
+fn mode(annotation: &str, word: &str) -> Result<Mode, String> {
     match (annotation, word) {
-        (STDIN, "null") => Ok(()),
-        (STDIN, word) if ATTACHED.contains(&word) => Err(not_attached("null")),
-        (STDIN, _) => Err("must be null".to_owned()),
-        (_, word) => mode(word).map(|_| ()),
+        (_, "null") => Ok(Mode::Null),
+        (_, "stream") => Ok(Mode::Stream),
+        (_, "tty") => Ok(Mode::Tty),
+        (STDIN, _) => Err("must be null, stream or tty".to_owned()),
+        (_, "log") => Ok(Mode::Log),
+        _ => Err("must be null, log, stream or tty".to_owned()),
     }
-}
-
-fn mode(word: &str) -> Result<Mode, String> {
-    match word {
-        "null" => Ok(Mode::Null),
-        "log" => Ok(Mode::Log),
-        word if ATTACHED.contains(&word) => Err(not_attached("null or log")),
-        _ => Err("must be null or log".to_owned()),
-    }
-}
-
-fn not_attached(instead: &str) -> String {
-    format!("attaching to apps is not available in this version; choose {instead}, or --interactive")
 }
 
 #[cfg(test)]
@@ -77,29 +94,40 @@ mod tests {
 
     #[test]
     fn output_is_logged_unless_said_otherwise() {
-        assert_eq!(streams(&[]), Ok(Streams { stdout: Mode::Log, stderr: Mode::Log }));
+        let usual = Streams { stdin: Mode::Null, stdout: Mode::Log, stderr: Mode::Log };
+        assert_eq!(streams(&[]), Ok(usual));
+        assert!(!usual.can_be_attached() && !usual.has_terminal());
         let quiet = streams(&[(STDOUT, "null"), (STDERR, "log"), (STDIN, "null")]);
-        assert_eq!(quiet, Ok(Streams { stdout: Mode::Null, stderr: Mode::Log }));
+        assert_eq!(quiet, Ok(Streams { stdout: Mode::Null, ..usual }));
         assert_eq!(streams(&[(STDERR, "null")]).map(|streams| streams.stderr), Ok(Mode::Null));
+    }
+
+    #[test]
+    fn what_can_be_attached_is_a_pipe_or_a_terminal() {
+        let pipe = streams(&[(STDIN, "stream")]).unwrap();
+        assert!(pipe.can_be_attached() && !pipe.has_terminal());
+        let terminal = streams(&[(STDOUT, "tty")]).unwrap();
+        assert!(terminal.can_be_attached() && terminal.has_terminal());
+        assert_eq!(streams(&[(STDIN, "interactive")]).map(|streams| streams.stdin), Ok(Mode::Tty));
     }
 
     #[test]
     fn what_cannot_be_had_is_refused() {
         for (annotation, word) in [
             (STDIN, "log"),
-            (STDIN, "stream"),
             (STDIN, ""),
-            (STDOUT, "stream"),
-            (STDOUT, "tty"),
-            (STDERR, "interactive"),
+            (STDIN, "Stream"),
+            (STDOUT, "interactive"),
             (STDERR, "Log"),
             (STDERR, ""),
         ] {
             assert!(check(annotation, word).is_err(), "{annotation}={word}");
-            let reason = streams(&[(annotation, word)]).unwrap_err();
-            assert!(reason.contains(annotation), "{reason}");
         }
-        for (annotation, word) in [(STDIN, "null"), (STDOUT, "null"), (STDOUT, "log"), (STDERR, "log")] {
+        let reason = streams(&[(STDIN, "log")]).unwrap_err();
+        assert!(reason.contains(STDIN), "{reason}");
+        for (annotation, word) in
+            [(STDIN, "null"), (STDIN, "tty"), (STDOUT, "null"), (STDOUT, "stream"), (STDERR, "log")]
+        {
             assert_eq!(check(annotation, word), Ok(()), "{annotation}={word}");
         }
     }

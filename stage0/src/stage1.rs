@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rkt_pod::{
     Lock, PodDir, failpoint,
-    stage1::{self, ENV_LOCK_FD, Entry, RunArgs},
+    stage1::{self, AttachArgs, ENV_LOCK_FD, Entry, RunArgs},
 };
 
 /// What a pod's programs get of our environment. Everything else, and whatever makes a program load other code, stays
@@ -78,6 +78,12 @@ pub(crate) fn run(program: &Path, pod: &PodDir, lock: &Lock, args: &RunArgs) -> 
 /// Becomes a command in an app of the pod. Returns only where that fails.
 pub(crate) fn enter(program: &Path, pod: &PodDir, pid: u32, app: &str, words: &[OsString]) -> anyhow::Error {
     let error = command(program, Entry::Enter, pod).args(stage1::enter_args(pid, app, words)).exec();
+    anyhow::Error::from(error).context(format!("execute {}", program.display()))
+}
+
+/// Becomes what connects our streams to an app's. Returns only where that fails.
+pub(crate) fn attach(program: &Path, pod: &PodDir, args: &AttachArgs) -> anyhow::Error {
+    let error = command(program, Entry::Attach, pod).args(args.to_args()).exec();
     anyhow::Error::from(error).context(format!("execute {}", program.display()))
 }
 

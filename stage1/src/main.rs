@@ -1,14 +1,16 @@
 //! The executor that stage0 execs: makes a pod out of a prepared directory and supervises it.
 //!
-//! One program with several entry points, chosen by `argv[0]`: `run` makes and supervises the pod, `enter`, `stop`
-//! and `gc` act on the pod of another `run`. All are called with the pod's directory as their working directory.
+//! One program with several entry points, chosen by `argv[0]`: `run` makes and supervises the pod, `enter`, `attach`,
+//! `stop` and `gc` act on the pod of another `run`. All are called with the pod's directory as their working directory.
 
+mod attach;
 mod cgroup;
 mod enter;
 mod entry;
 mod flow;
 mod init;
 mod launcher;
+mod listen;
 mod mounts;
 mod network;
 mod output;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let result = match entry.as_str() {
         "run" => run::main(),
         "enter" => enter::main(),
+        "attach" => attach::client::main(),
         "stop" => entry::stop(),
         "gc" => entry::gc(),
         other => Err(anyhow::anyhow!("{other:?} is no entry point: this program is started by rkt")),

@@ -111,10 +111,9 @@ fn what_cannot_be_had_is_refused_before_there_is_a_pod() {
     let image = rkt.image("wrong", |image| image.sh("echo ran"));
     for (option, word) in [
         ("--stdin", "log"),
-        ("--stdin", "stream"),
-        ("--stdout", "stream"),
+        ("--stdin", "Stream"),
+        ("--stdout", "interactive"),
         ("--stdout", ""),
-        ("--stderr", "tty"),
         ("--stderr", "file"),
     ] {
         let flag = format!("{option}={word}");
@@ -122,13 +121,13 @@ fn what_cannot_be_had_is_refused_before_there_is_a_pod() {
         rkt.rkt(args!["prepare", &image, &flag]).refused(&[option, word, "null"]);
     }
     rkt.run_pod(args!["--stdout=null", &image]).refused(&["--stdout", "must follow an image"]);
-    rkt.run_pod(args![&image, "--annotation=coreos.com/rkt/stage2/stdout=tty"])
-        .refused(&["coreos.com/rkt/stage2/stdout=tty"]);
+    rkt.run_pod(args![&image, "--annotation=coreos.com/rkt/stage2/stdout=file"])
+        .refused(&["coreos.com/rkt/stage2/stdout=file"]);
     let id = rkt.rkt(args!["fetch", "--full", &image]).success().stdout.trim().to_owned();
     let manifest = json!({"acVersion": "0.8.11", "acKind": "PodManifest", "apps": [{"name": "a",
-        "image": {"id": id}, "annotations": [{"name": "coreos.com/rkt/stage2/stderr", "value": "stream"}]}]});
+        "image": {"id": id}, "annotations": [{"name": "coreos.com/rkt/stage2/stderr", "value": "file"}]}]});
     let file = rkt.file("pod.json", manifest.to_string());
-    rkt.run_pod(args![format!("--pod-manifest={}", file.display())]).refused(&["\"a\"", "stderr=stream"]);
+    rkt.run_pod(args![format!("--pod-manifest={}", file.display())]).refused(&["\"a\"", "stderr=file"]);
     assert_eq!(rkt.pods_on_disk(), Vec::<String>::new());
 }
 

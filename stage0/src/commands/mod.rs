@@ -1,6 +1,7 @@
 //! The commands: one file each, with its options, one call and one print.
 
 mod app;
+mod attach;
 mod cat_manifest;
 mod completion;
 mod cp;
@@ -71,6 +72,8 @@ enum Commands {
     Trust(trust::Args),
     /// Run a command in an app of a running pod
     Enter(enter::Args),
+    /// Connect to the standard streams of an app that runs
+    Attach(attach::Args),
     /// Operate on the apps of a pod that was started with rkt app sandbox
     #[command(subcommand)]
     App(app::Commands),
@@ -127,6 +130,7 @@ impl Commands {
             Commands::Fetch(_) => "fetch",
             Commands::Trust(_) => "trust",
             Commands::Enter(_) => "enter",
+            Commands::Attach(_) => "attach",
             Commands::App(command) => command.name(),
             Commands::List(_) => "list",
             Commands::Status(_) => "status",
@@ -258,6 +262,7 @@ fn dispatch(global: &Global, command: Commands, matches: &ArgMatches) -> Result<
         Commands::Fetch(args) => fetch::run(global, &args, own),
         Commands::Trust(args) => trust::run(global, &args),
         Commands::Enter(args) => enter::run(global, &args),
+        Commands::Attach(args) => attach::run(global, &args),
         Commands::App(command) => app::run(global, command, own),
         Commands::List(args) => list::run(global, &args),
         Commands::Status(args) => status::run(global, &args),

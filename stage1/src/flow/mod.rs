@@ -71,6 +71,11 @@ impl Flow {
         }
     }
 
+    /// Whether there is nothing more to come: at the end of either side.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.pending.is_empty() && !self.open
+    }
+
     /// Whether something read has not been taken yet.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.pending.is_empty()
@@ -85,6 +90,19 @@ impl Flow {
             && self.pending.write(&self.sink, &self.buffer[..length]).is_err()
         {
             self.give_up();
+        }
+    }
+
+    /// The same; `filter` says what of the bytes that were read goes on.
+    pub(crate) fn advance_through(&mut self, source: BorrowedFd<'_>, filter: impl FnOnce(&[u8]) -> Vec<u8>) {
+        if !self.pending.is_empty() {
+            return self.flush();
+        }
+        if let Some(length) = self.read(source) {
+            let bytes = filter(&self.buffer[..length]);
+            if self.pending.write(&self.sink, &bytes).is_err() {
+                self.give_up();
+            }
         }
     }
 

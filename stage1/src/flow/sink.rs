@@ -18,54 +18,61 @@ const PTMX: (u32, u32) = (5, 2);
 
 /// A descriptor to write to.
 #[derive(Debug)]
-pub(crate) enum Sink {
-    /// Nobody else's, and non-blocking.
+pub(crate) struct Sink {
+    fd: Descriptor,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Descriptor {
     Own(OwnedFd),
+    Standard(BorrowedFd<'static>),
+}
+
+/// How it is written to without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It is non-blocking, and nobody else has it.
+    NonBlocking,
     /// A socket that others have, too.
-    Socket(BorrowedFd<'static>),
+    Socket,
     /// A file or a device that does not make anybody wait.
-    Ready(BorrowedFd<'static>),
-    /// One that others have, too, and that cannot be opened again: we write no more than is sure to fit.
-    Shared(BorrowedFd<'static>),
+    Ready,
+    /// Others have it, too, and it cannot be opened again: we write no more than is sure to fit.
+    Shared,
 }
 
 impl Sink {
     /// One of our standard streams. Whoever started us has it as well, so it is not made non-blocking: a pipe or a terminal is
     /// opened again.
     pub(crate) fn standard(fd: BorrowedFd<'static>) -> Sink {
-        let Ok(stat) = fstat(fd) else { return Sink::Shared(fd) };
-        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Socket => return Sink::Socket(fd),
-            FileType::Fifo => {}
-            FileType::CharacterDevice if device == PTMX => return Sink::Shared(fd),
-            FileType::CharacterDevice if rustix::termios::isatty(fd) => {}
-            _ => return Sink::Ready(fd),
-        }
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        match rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()) {
-            Ok(own) => Sink::Own(own),
-            Err(_) => Sink::Shared(fd),
-        }
+        let (way, again) = way(fd);
+        Sink { fd: again.map_or(Descriptor::Standard(fd), Descriptor::Own), way }
+    }
+
+    /// What somebody has given us and has as well, in the same way.
+    pub(crate) fn given(fd: OwnedFd) -> Sink {
+        let (way, again) = way(fd.as_fd());
+        Sink { fd: Descriptor::Own(again.unwrap_or(fd)), way }
     }
 
     /// A descriptor that nobody else has.
     pub(crate) fn own(fd: OwnedFd) -> Result<Sink, Errno> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Sink::Own(fd))
+        Ok(Sink { fd: Descriptor::Own(fd), way: Way::NonBlocking })
     }
 
     /// Writes as much as is taken at once, which may be nothing.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        let fd = self.as_fd();
         let mut written = 0;
         while written < bytes.len() {
             let rest = &bytes[written..];
-            let result = match self {
-                Sink::Own(fd) => rustix::io::write(fd, rest),
-                Sink::Ready(fd) => rustix::io::write(fd, rest),
-                Sink::Socket(fd) => rustix::net::send(fd, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
-                Sink::Shared(fd) if !takes(*fd, 0) => Err(Errno::AGAIN),
-                Sink::Shared(fd) => rustix::io::write(fd, &rest[..rest.len().min(PIPE_BUF)]),
+            let result = match self.way {
+                Way::NonBlocking | Way::Ready => rustix::io::write(fd, rest),
+                Way::Socket => rustix::net::send(fd, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+                Way::Shared if !takes(fd, 0) => Err(Errno::AGAIN),
+                Way::Shared => rustix::io::write(fd, &rest[..rest.len().min(PIPE_BUF)]),
             };
             match result {
                 Ok(length) => written += length,
@@ -80,10 +87,28 @@ impl Sink {
 
 impl AsFd for Sink {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Sink::Own(fd) => fd.as_fd(),
-            Sink::Socket(fd) | Sink::Ready(fd) | Sink::Shared(fd) => *fd,
+        match &self.fd {
+            Descriptor::Own(fd) => fd.as_fd(),
+            Descriptor::Standard(fd) => *fd,
         }
+    }
+}
+
+/// How to write to what others have as well, and the same opened again, where that is the way.
+fn way(fd: BorrowedFd<'_>) -> (Way, Option<OwnedFd>) {
+    let Ok(stat) = fstat(fd) else { return (Way::Shared, None) };
+    let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Socket => return (Way::Socket, None),
+        FileType::Fifo => {}
+        FileType::CharacterDevice if device == PTMX => return (Way::Shared, None),
+        FileType::CharacterDevice if rustix::termios::isatty(fd) => {}
+        _ => return (Way::Ready, None),
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()) {
+        Ok(own) => (Way::NonBlocking, Some(own)),
+        Err(_) => (Way::Shared, None),
     }
 }
 
@@ -127,11 +152,11 @@ mod tests {
         let (_theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let fd: &'static OwnedFd = Box::leak(Box::new(ours));
         let sink = Sink::standard(fd.as_fd());
-        assert!(matches!(sink, Sink::Own(_)), "{sink:?}");
+        assert_eq!(sink.way, Way::NonBlocking);
         assert!(sink.write(&[7; 1 << 20]).unwrap() < 1 << 20);
         assert!(!rustix::fs::fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK));
         // Without a second opening it is written to as long as something is sure to fit.
-        assert_eq!(Sink::Shared(fd.as_fd()).write(b"more"), Ok(0));
+        assert_eq!(Sink { fd: Descriptor::Standard(fd.as_fd()), way: Way::Shared }.write(b"more"), Ok(0));
     }
 
     #[test]

@@ -21,10 +21,12 @@ impl Supervisor<'_> {
         let mut hurried = self.was_asked();
         loop {
             self.output.drain();
+            self.attach.drain(&mut self.buffer);
             if let Some(terminal) = self.terminal.as_mut() {
                 terminal.drain();
             }
             let output = self.output.blocked().map(|(_, fd)| fd);
+            let output = output.chain(self.attach.blocked().map(|(_, fd)| fd));
             let blocked: Vec<_> = output.chain(self.terminal.iter().filter_map(Terminal::blocked)).collect();
             if blocked.is_empty() {
                 return Ok(());
@@ -40,6 +42,7 @@ impl Supervisor<'_> {
                     drop(fds);
                     // The log has it. Without a terminal to hand back nothing is owed any more.
                     self.output.give_up();
+                    self.attach.give_up();
                     self.terminal.iter_mut().for_each(Terminal::give_up);
                 }
                 Ok(_) | Err(Errno::INTR) => {

@@ -29,6 +29,7 @@ use rkt_pod::{
 use rustix::process::Signal;
 
 use crate::{
+    attach::Attach,
     cgroup::PodCgroup,
     init::{self, Init},
     launcher::{self, Connecting, Control, Launch, Launcher},
@@ -100,6 +101,7 @@ pub(crate) fn main() -> Result<u8> {
 pub(crate) struct Made<'a> {
     launcher: Box<dyn Launcher>,
     output: Output,
+    attach: Attach,
     terminal: Option<Terminal>,
     apps: Vec<supervise::App>,
     notify: Notify,
@@ -124,6 +126,7 @@ fn make<'a>(
     failpoint!("pod-networked");
     state.log = if args.interactive { LogSink::None } else { output::choose_log() };
     let mut output = Output::new(pod, state.log)?;
+    let mut attach = Attach::default();
     let terminal = if args.interactive { Terminal::open()? } else { None };
     let mut mutable = if args.mutable { Some(Mutable::listen(args)?) } else { None };
     let mut volumes = volumes::resolve(pod)?;
@@ -158,7 +161,7 @@ fn make<'a>(
         let mut handovers = Vec::new();
         let mut roots = roots.into_iter();
         for (index, app) in pod.apps.iter().enumerate() {
-            let stdio = stdio::first(args, &mut output, terminal.as_ref(), index, app)?;
+            let stdio = stdio::first(args, (&mut output, &mut attach), terminal.as_ref(), index, app)?;
             handovers.push((descriptors(pod, init, app.name(), roots.next(), &volumes[index])?, stdio));
         }
         launcher.settle(init, network, state);
@@ -175,7 +178,7 @@ fn make<'a>(
         Ok(apps)
     })();
     match built {
-        Ok(apps) => Ok(Made { launcher, output, terminal, apps, notify, mutable }),
+        Ok(apps) => Ok(Made { launcher, output, attach, terminal, apps, notify, mutable }),
         Err(error) => {
             // Without init nothing else works: what it complains of is the reason.
             let error = init.complaint().unwrap_or(error);

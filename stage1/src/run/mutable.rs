@@ -9,24 +9,23 @@ use rkt_pod::{
     stage1::{AppReply, AppRequest, RunArgs},
 };
 use rustix::{
-    fs::{AtFlags, CWD, Mode},
+    fs::{AtFlags, Mode},
     io::Errno,
-    net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType},
+    net::{RecvFlags, SendFlags, SocketFlags},
 };
 
 use super::{Missing, hand_over, launch, spec, supervise, volumes};
 use crate::{
+    attach::Attach,
     init::Init,
     launcher::Launcher,
+    listen,
     network::{Known, SHARED},
     output::{self, Output},
     pod::Pod,
     resources::{Limits, enforced},
     wrap::Notify,
 };
-
-/// Callers that have not been answered yet, at most.
-const CALLERS: i32 = 16;
 
 /// Bytes of a request, at most: an app's name and a few more.
 const LARGEST_REQUEST: usize = 1024;
@@ -74,20 +73,9 @@ fn renew_work(pod: &Pod, app: &str) -> Result<()> {
 }
 
 impl<'a> Mutable<'a> {
-    /// Listens in the pod's directory, the working directory, whose owner alone can reach it.
+    /// Listens in the pod's directory.
     pub(super) fn listen(args: &'a RunArgs) -> Result<Mutable<'a>> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let listener = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .context("make the pod's control socket")?;
-        let address = SocketAddrUnix::new(layout::CONTROL)?;
-        match rustix::fs::unlink(layout::CONTROL) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno).context("remove an old control socket"),
-        }
-        rustix::net::bind(&listener, &address).context("make the pod's control socket")?;
-        rustix::fs::chmodat(CWD, layout::CONTROL, Mode::from_raw_mode(0o600), AtFlags::empty())
-            .context("close the pod's control socket to others")?;
-        rustix::net::listen(&listener, CALLERS).context("listen at the pod's control socket")?;
+        let listener = listen::in_pod(layout::CONTROL, SocketFlags::NONBLOCK)?;
         Ok(Mutable {
             args,
             listener,
@@ -175,7 +163,7 @@ impl<'a> Mutable<'a> {
         index: usize,
         init: &Init,
         launcher: &mut dyn Launcher,
-        output: &mut Output,
+        (output, attach): (&mut Output, &mut Attach),
         notify: &mut Notify,
     ) -> Result<supervise::App> {
         let pod = Pod::load(&self.args.uuid, true)?;
@@ -197,7 +185,7 @@ impl<'a> Mutable<'a> {
         let root = crate::mounts::root(&pod, name, init.user_namespace())?;
         let descriptors = super::descriptors(&pod, init, name, Some(root), &mounts)?;
         output.log_of(&pod, index, name)?;
-        let stdio = super::stdio::own(output, index, app)?;
+        let stdio = super::stdio::own(output, attach, index, app)?;
         launcher.announce(app)?;
         let started = launch(&pod, app, index, launcher, (&mounts, &taking, &limits), &context)?;
         hand_over(&started, init, &descriptors, &stdio, &taking)?;

@@ -7,6 +7,7 @@ use appc::schema::{App, HandlerName};
 use rkt_pod::{
     layout,
     stage1::{METADATA_PORT, RunArgs},
+    streams::Mode,
 };
 use rustix::{fs, io::Errno};
 use stage2::spec::{AppSpec, LIMITED, Mount, Seccomp, Users, VERSION};
@@ -30,7 +31,7 @@ pub(super) struct Context<'a> {
     pub(super) joins: bool,
     /// Whether each app has a cgroup of its own.
     pub(super) own_cgroup: bool,
-    /// Whether the app gets a terminal.
+    /// Whether the app gets the user's terminal, whatever its own settings are.
     pub(super) terminal: bool,
     /// What the pod's networks say of names.
     pub(super) known: &'a Known,
@@ -66,6 +67,7 @@ fn build(
 ) -> Result<AppSpec> {
     let app = &pod_app.app;
     let args = context.args;
+    let terminal = context.terminal || super::stdio::of(pod_app)?.stdin == Mode::Tty;
     let rights = Rights { app: &app.isolators, pod: &pod.manifest.isolators };
     let handler = |name: HandlerName| {
         app.event_handlers.iter().find(|handler| handler.name == name).map(|handler| handler.exec.clone())
@@ -82,7 +84,7 @@ fn build(
         unprotected_paths: args.insecure_paths,
         etc: super::etc::files(pod, args, context.known.resolv.as_deref(), mounts.len())?,
         exec: command(app)?,
-        environment: environment(pod_app, context.terminal, metadata_url(args, context.known), taking),
+        environment: environment(pod_app, terminal, metadata_url(args, context.known), taking),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
         user: app.user.clone(),
         group: app.group.clone(),
@@ -98,7 +100,7 @@ fn build(
         pre_start: handler(HandlerName::PreStart),
         post_stop: handler(HandlerName::PostStop),
         listen: taking.listen.iter().map(|(name, _)| name.clone()).collect(),
-        terminal: context.terminal,
+        terminal,
     })
 }
 

@@ -3,13 +3,10 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use rkt_pod::{
-    stage1::RunArgs,
-    streams::{Mode, Streams},
-};
+use rkt_pod::{stage1::RunArgs, streams::Streams};
 
 use crate::{
-    init,
+    attach::{self, Attach},
     output::{Output, Stream},
     pod::PodApp,
     terminal::Terminal,
@@ -19,7 +16,7 @@ use crate::{
 /// own settings are.
 pub(super) fn first(
     args: &RunArgs,
-    output: &mut Output,
+    (output, attach): (&mut Output, &mut Attach),
     terminal: Option<&Terminal>,
     index: usize,
     app: &PodApp,
@@ -36,17 +33,30 @@ pub(super) fn first(
             own(rustix::stdio::stderr())?,
         ]);
     }
-    own(output, index, app)
+    own(output, attach, index, app)
 }
 
 /// The streams as the app's own settings have them.
-pub(super) fn own(output: &mut Output, index: usize, app: &PodApp) -> Result<[OwnedFd; 3]> {
-    let streams = Streams::of(|name| app.runtime.annotations.get(name))
+pub(super) fn own(
+    output: &mut Output,
+    attach: &mut Attach,
+    index: usize,
+    app: &PodApp,
+) -> Result<[OwnedFd; 3]> {
+    let name = app.name();
+    let streams = of(app)?;
+    let [stdin, stdout, stderr] = attach.add(index, name, streams)?;
+    let mut log = |stream| output.add(index, name, stream);
+    Ok([
+        attach::side(streams.stdin, stdin, || log(Stream::Out))?,
+        attach::side(streams.stdout, stdout, || log(Stream::Out))?,
+        attach::side(streams.stderr, stderr, || log(Stream::Err))?,
+    ])
+}
+
+/// What the app's own settings are.
+pub(super) fn of(app: &PodApp) -> Result<Streams> {
+    Streams::of(|name| app.runtime.annotations.get(name))
         .map_err(anyhow::Error::msg)
-        .with_context(|| format!("app {:?}", app.name()))?;
-    let mut stream = |mode, stream| match mode {
-        Mode::Null => init::open_null(),
-        Mode::Log => output.add(index, app.name(), stream),
-    };
-    Ok([init::open_null()?, stream(streams.stdout, Stream::Out)?, stream(streams.stderr, Stream::Err)?])
+        .with_context(|| format!("app {:?}", app.name()))
 }

@@ -24,6 +24,7 @@ use super::{
     requests::Asker,
 };
 use crate::{
+    attach::{self, Attach},
     init::{Init, Word},
     launcher::{self, Control, Event, Launcher},
     output::{self, Output},
@@ -82,6 +83,9 @@ pub(crate) struct Supervisor<'a> {
     init: &'a Init,
     pub(super) launcher: Box<dyn Launcher>,
     pub(super) output: Output,
+    pub(super) attach: Attach,
+    /// Where what apps write passes through, for those who are attached.
+    pub(super) buffer: Vec<u8>,
     pub(super) terminal: Option<Terminal>,
     pub(super) apps: Vec<App>,
     pub(super) notify: Notify,
@@ -115,6 +119,7 @@ enum Source {
     /// Our own stdout or stderr, that has not taken all.
     Target(usize),
     Terminal(usize),
+    Attach(attach::Key),
     /// 0 is where callers come in.
     Caller(usize),
 }
@@ -122,12 +127,14 @@ enum Source {
 impl<'a> Supervisor<'a> {
     /// Supervises `apps`, all of which the launcher has started.
     pub(crate) fn new(pod: &'a Pod, init: &'a Init, made: Made<'a>) -> Supervisor<'a> {
-        let Made { launcher, output, terminal, apps, notify, mutable } = made;
+        let Made { launcher, output, attach, terminal, apps, notify, mutable } = made;
         Supervisor {
             pod,
             init,
             launcher,
             output,
+            attach,
+            buffer: Vec::new(),
             terminal,
             apps,
             notify,
@@ -199,6 +206,8 @@ impl<'a> Supervisor<'a> {
         sources.extend(self.notify.descriptors().map(|(app, fd)| (Source::Notify(app), fd, IN)));
         let terminal = self.terminal.iter().flat_map(Terminal::descriptors);
         sources.extend(terminal.map(|(index, fd, flags)| (Source::Terminal(index), fd, flags)));
+        let attached = self.attach.descriptors().into_iter();
+        sources.extend(attached.map(|(key, fd, flags)| (Source::Attach(key), fd, flags)));
         let callers = self.mutable.iter().flat_map(Mutable::descriptors);
         sources.extend(callers.enumerate().map(|(index, fd)| (Source::Caller(index), fd, IN)));
         sources.extend(self.launcher.descriptors().into_iter().map(|fd| (Source::Launcher, fd, IN)));
@@ -247,6 +256,7 @@ impl<'a> Supervisor<'a> {
             Source::Stream(stream) => self.output.pump(stream),
             Source::Notify(app) => self.say_how_it_is(|notify| notify.hear(app)),
             Source::Target(target) => self.output.flush(target),
+            Source::Attach(key) => self.attach.handle(key, &mut self.buffer),
             Source::Terminal(end) => {
                 if let Some(terminal) = self.terminal.as_mut() {
                     terminal.pump(end);
@@ -306,7 +316,7 @@ impl<'a> Supervisor<'a> {
             index,
             self.init,
             launcher,
-            &mut self.output,
+            (&mut self.output, &mut self.attach),
             &mut self.notify,
         )?);
         note(self.pod, &layout::app_started(name), b"")?;
@@ -451,6 +461,7 @@ impl<'a> Supervisor<'a> {
         failpoint!("pod-app-ended");
         app.status = Some(status);
         app.control = None;
+        self.attach.ended(index);
         if status == 0 {
             self.say_how_it_is(|notify| notify.ended(index));
         }

@@ -1,10 +1,8 @@
 //! The terminal of an interactive pod: a pseudo-terminal of the app's own, connected to the user's.
 
-use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    thread::sleep,
-    time::Duration,
-};
+mod raw;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use rustix::{
@@ -12,10 +10,10 @@ use rustix::{
     io::Errno,
     pty::OpenptFlags,
     stdio::{stdin, stdout},
-    termios::{OptionalActions, Termios},
 };
 
 use crate::flow::{Flow, Sink};
+pub(crate) use raw::Raw;
 
 /// How much is moved at once, in bytes.
 const CHUNK: usize = 16 * 1024;
@@ -24,11 +22,11 @@ const CHUNK: usize = 16 * 1024;
 const FROM_USER: usize = 0;
 const FROM_APP: usize = 1;
 
-/// The user's terminal in raw mode, and the app's pseudo-terminal. Dropping it restores the user's.
+/// The user's terminal in raw mode, and the app's pseudo-terminal. Dropping it restores the user's, and so does our death.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     main: OwnedFd,
-    before: Termios,
+    _raw: Raw,
     /// What the user types, on its way to the app.
     keyboard: Flow,
     /// The app's output, on its way to the user.
@@ -41,37 +39,37 @@ pub(crate) fn is_controlled() -> bool {
     rustix::fs::open("/dev/tty", OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).is_ok()
 }
 
+/// A new pseudo-terminal: the end that is not an app's.
+pub(crate) fn pair() -> Result<OwnedFd, Errno> {
+    let main = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    rustix::pty::grantpt(&main)?;
+    rustix::pty::unlockpt(&main)?;
+    Ok(main)
+}
+
+/// The app's side of a pseudo-terminal.
+pub(crate) fn side(main: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::pty::ioctl_tiocgptpeer(main, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+}
+
 impl Terminal {
     /// Takes over the user's terminal; `None` where stdin is none.
     pub(crate) fn open() -> Result<Option<Terminal>> {
         if !rustix::termios::isatty(stdin()) {
             return Ok(None);
         }
-        let main = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .context("make a pseudo-terminal")?;
-        rustix::pty::grantpt(&main).context("make a pseudo-terminal")?;
-        rustix::pty::unlockpt(&main).context("unlock the pseudo-terminal")?;
-        let before = rustix::termios::tcgetattr(stdin()).context("read the terminal's settings")?;
+        let main = pair().context("make a pseudo-terminal")?;
         let typed = Sink::own(main.try_clone().context("duplicate the pseudo-terminal")?)?;
         let (keyboard, screen) = (Flow::new(typed, CHUNK), Flow::new(Sink::standard(stdout()), CHUNK));
-        let terminal = Terminal { main, before, keyboard, screen };
+        let raw = Raw::enter(stdin()).context("set the terminal to raw mode")?;
+        let terminal = Terminal { main, _raw: raw, keyboard, screen };
         terminal.resize();
-        let mut raw = terminal.before.clone();
-        raw.make_raw();
-        rustix::termios::tcsetattr(stdin(), OptionalActions::Now, &raw)
-            .context("set the terminal to raw mode")?;
         Ok(Some(terminal))
     }
 
     /// The app's side of the pseudo-terminal, three times.
     pub(crate) fn app_side(&self) -> Result<[OwnedFd; 3]> {
-        let side = || {
-            rustix::pty::ioctl_tiocgptpeer(
-                &self.main,
-                OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-            )
-            .context("open the app's side of the pseudo-terminal")
-        };
+        let side = || side(&self.main).context("open the app's side of the pseudo-terminal");
         Ok([side()?, side()?, side()?])
     }
 
@@ -118,16 +116,5 @@ impl Terminal {
     /// Shows nothing any more.
     pub(crate) fn give_up(&mut self) {
         self.screen.give_up();
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        for _ in 0..3 {
-            if rustix::termios::tcsetattr(stdin(), OptionalActions::Flush, &self.before) != Err(Errno::INTR) {
-                return;
-            }
-            sleep(Duration::from_millis(1));
-        }
     }
 }
