@@ -120,8 +120,11 @@ fn journal(description: &Description, args: &Args) -> Result<u8> {
             ));
         }
     }
-    // Only root's own entries: anybody may send a field of that name to the journal.
-    command.args(["_UID=0", "_COMM=stage1"]).arg(format!("RKT_POD_UUID={}", description.pod.uuid()));
+    // Only root's own entries: anybody may send a field of that name to the journal. More is not to be asked for: of a sender
+    // that has ended before journald came to its message, journald knows no name.
+    // What systemd itself says of an app is of no stream.
+    command.args(["_UID=0", "RKT_STREAM=stdout", "RKT_STREAM=stderr"]);
+    command.arg(format!("RKT_POD_UUID={}", description.pod.uuid()));
     if let Some(app) = &args.app {
         command.arg(format!("RKT_APP_NAME={app}"));
     }

@@ -114,6 +114,11 @@ pub(crate) fn end(launcher: &mut dyn Launcher, init: &Init, orderly: bool) -> Re
     Ok(launcher.finish(orderly))
 }
 
+/// The system service that we were started in.
+pub(crate) fn own_service() -> Option<String> {
+    surroundings::Surroundings::own().service
+}
+
 /// Makes the launcher that was asked for, or the better one that this machine has, and notes in `state` which.
 pub(crate) fn choose(
     wanted: Supervisor,

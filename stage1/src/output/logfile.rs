@@ -34,10 +34,7 @@ impl LogFile {
 
     /// Adds a line; [`LogFile::flush`] writes it.
     pub(crate) fn add(&mut self, stream: Stream, line: &Line<'_>) {
-        let stream = match stream {
-            Stream::Out => "stdout",
-            Stream::Err => "stderr",
-        };
+        let stream = stream.name();
         let tag = if line.partial { 'P' } else { 'F' };
         let now = jiff::Timestamp::now();
         self.pending.extend_from_slice(format!("{now:.9} {stream} {tag} ").as_bytes());

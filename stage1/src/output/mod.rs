@@ -25,6 +25,9 @@ use passing::Passing;
 /// How much is read from a stream at once, in bytes: a pipe's capacity.
 const CHUNK: usize = 64 * 1024;
 
+/// The place of the journal beside our own two streams, among what may not have taken all.
+const JOURNAL: usize = 2;
+
 /// Which of an app's two output streams, and the place of our own among the targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -32,6 +35,16 @@ pub(crate) enum Stream {
     Out = 0,
     /// Standard error.
     Err = 1,
+}
+
+impl Stream {
+    /// What it is called in logs.
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Out => "stdout",
+            Stream::Err => "stderr",
+        }
+    }
 }
 
 /// The output of all apps of a pod.
@@ -66,7 +79,7 @@ impl Output {
     pub(crate) fn new(pod: &Pod, log: LogSink) -> Result<Output> {
         let names = || pod.apps.iter().map(|app| app.name().to_owned());
         let sink = match log {
-            LogSink::Journal => Sink::Journal(Journal::new(&pod.uuid)),
+            LogSink::Journal => Sink::Journal(Journal::new(&pod.uuid, journal::service())),
             LogSink::Files | LogSink::None => Sink::Files(
                 names().map(|name| LogFile::create(&pod.directory, &name)).collect::<Result<_>>()?,
             ),
@@ -116,19 +129,25 @@ impl Output {
         open.filter_map(|(index, s)| s.pipe.as_ref().map(|pipe| (index, pipe.as_fd())))
     }
 
-    /// Our own streams that have not taken all, each with the index that [`Output::flush`] takes.
+    /// The journal and those of our own streams that have not taken all, each with the index that [`Output::flush`] takes.
     pub(crate) fn blocked(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         let targets = self.targets.iter().enumerate();
-        targets.filter_map(|(index, target)| Some((index, target.as_ref()?.blocked()?)))
+        let targets = targets.filter_map(|(index, target)| Some((index, target.as_ref()?.blocked()?)));
+        targets.chain(self.sink.blocked().map(|fd| (JOURNAL, fd)))
     }
 
     fn is_blocked(&self, stream: Stream) -> bool {
         self.targets[stream as usize].as_ref().is_some_and(|target| target.blocked().is_some())
+            || self.sink.blocked().is_some()
     }
 
-    /// Goes on with one of our own streams that takes more now. Where its reader has gone, nothing is passed to it any more.
+    /// Goes on with what takes more now. Where a reader of our own streams has gone, nothing is passed to it any more.
     pub(crate) fn flush(&mut self, target: usize) {
-        if self.targets[target].as_mut().is_some_and(|target| target.flush().is_err()) {
+        if target == JOURNAL {
+            if let Sink::Journal(journal) = &mut self.sink {
+                journal.flush();
+            }
+        } else if self.targets[target].as_mut().is_some_and(|target| target.flush().is_err()) {
             self.targets[target] = None;
         }
     }
@@ -136,6 +155,9 @@ impl Output {
     /// Passes nothing on any more.
     pub(crate) fn give_up(&mut self) {
         self.targets = [None, None];
+        if let Sink::Journal(journal) = &mut self.sink {
+            journal.give_up();
+        }
     }
 
     /// Moves on what a stream has to say now. At its end the stream is closed.
@@ -159,7 +181,7 @@ impl Output {
 
     /// Moves on all that the streams still hold, without waiting for more, and closes them. Those that are blocked stay open.
     pub(crate) fn drain(&mut self) {
-        for target in 0..self.targets.len() {
+        for target in [Stream::Out as usize, Stream::Err as usize, JOURNAL] {
             self.flush(target);
         }
         for index in 0..self.streams.len() {
@@ -220,6 +242,13 @@ impl Sink {
         match self {
             Sink::Journal(journal) => journal.send(name, stream, line),
             Sink::Files(files) => files[app].add(stream, line),
+        }
+    }
+
+    fn blocked(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Sink::Journal(journal) => journal.blocked(),
+            Sink::Files(_) => None,
         }
     }
 
