@@ -138,6 +138,7 @@ impl Attaching<'_> {
             let outcome = self.add(number, network, cni, args).map_err(|error| error.of(&network.name))?;
             if target.is_some_and(|target| target.name == network.name) && !network.forwards_ports() {
                 addresses = outcome.addresses.iter().map(|(address, _)| *address).collect();
+                ports::check_addresses(network, self.request.forwards, &addresses)?;
                 self.state.entries.extend(ports::entries(self.request.forwards, &addresses));
                 self.note()?;
             }
@@ -319,16 +320,19 @@ impl Attaching<'_> {
         Ok(())
     }
 
-    /// Lets this machine's own programs reach forwarded ports by 127.0.0.1.
+    /// Lets this machine's own programs reach forwarded ports by 127.0.0.1 and by ::1.
     fn let_loopback_reach(&mut self, addresses: &[IpAddr]) -> Result<()> {
-        if self.request.forwards.is_empty() {
-            return Ok(());
-        }
-        for address in addresses.iter().filter(|address| address.is_ipv4()) {
-            if let Some(way) = link::way_to(&mut self.host, *address)?
-                && let Some(link) = link::by_index(&mut self.host, way.index)?
-            {
+        for address in addresses {
+            let mut forwards = self.request.forwards.iter();
+            if !forwards.any(|forward| forward.is_by_loopback(*address)) {
+                continue;
+            }
+            let Some(way) = link::way_to(&mut self.host, *address)? else { continue };
+            let Some(link) = link::by_index(&mut self.host, way.index)? else { continue };
+            if address.is_ipv4() {
                 host::let_loopback_out(&link.name)?;
+            } else {
+                link::let_loopback_hear(&mut self.host, &link)?;
             }
         }
         Ok(())
@@ -361,8 +365,7 @@ impl Attaching<'_> {
     }
 }
 
-/// The network that ports are forwarded into: the first that hides its pods, else the last.
+/// The network that ports are forwarded into.
 fn forwarded_to(networks: &[(Network, String)]) -> Option<&Network> {
-    let networks = || networks.iter().map(|(network, _)| network);
-    networks().find(|network| network.masquerades()).or_else(|| networks().next_back())
+    ports::target(networks.iter().map(|(network, _)| network))
 }

@@ -39,7 +39,7 @@ const INTERFACE_PREFIX: &str = "rkt-";
 /// Checks that this machine can give a pod these networks and ports, and changes nothing.
 ///
 /// # Errors
-/// Where the kernel has no nftables, a plugin is missing, or a port is taken.
+/// Where the kernel has no nftables, a plugin is missing, or a port is taken or cannot be forwarded.
 pub fn check(networks: &[Network], forwards: &[Forward], directories: &Directories) -> Result<()> {
     let mut native = false;
     for network in networks {
@@ -53,6 +53,9 @@ pub fn check(networks: &[Network], forwards: &[Forward], directories: &Directori
                 }
             }
         }
+    }
+    if let Some(target) = ports::target(networks.iter()) {
+        ports::check(target, forwards)?;
     }
     if native || !forwards.is_empty() {
         nft::available(&mut netlink::Socket::open(netlink::Family::Netfilter)?)?;

@@ -16,6 +16,7 @@
 pub mod archive;
 pub mod attack;
 pub mod conformance;
+mod firewalld;
 pub mod gpg;
 pub mod hostile;
 mod image;
@@ -32,10 +33,11 @@ pub mod server;
 pub mod units;
 
 pub use crate::{
+    firewalld::Firewalld,
     image::Image,
     lan::{Lan, in_network_of},
     outcome::Outcome,
-    place::{Launcher, host_busybox},
+    place::{Launcher, host_busybox, is_testbed},
     pod::Pod,
     pty::Terminal,
     rkt::{Rkt, run, wait_until, wait_until_within},

@@ -37,6 +37,11 @@ impl Launcher {
     }
 }
 
+/// Whether this is a system of the testbed, which has all packages that tests need.
+pub fn is_testbed() -> bool {
+    env::var_os("RKT_TEST_SUITE").is_some()
+}
+
 /// The directory with `rkt`, `actool`, `stage1`, `init` and `app-exec`.
 pub(crate) fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();

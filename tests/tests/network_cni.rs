@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     time::Duration,
@@ -160,6 +160,46 @@ fn ports_into_a_network_whose_plugins_do_not_forward() {
     assert_eq!(lan.as_peer(|| get(&format!("{}:8080", Lan::HOST))).as_deref(), Some("web"));
     assert_eq!(lan.as_host(|| get("127.0.0.1:8080")).as_deref(), Some("web"));
     end(pod);
+}
+
+#[test]
+fn what_listens_on_the_hosts_loopback_stays_hidden_from_pods() {
+    let rkt = Rkt::on_lan();
+    let ptp = json!({"name": "p", "cniVersion": "1.0.0", "type": "ptp", "ipMasq": true,
+        "ipam": {"type": "host-local", "dataDir": rkt.files().join("ipam"), "ranges": [
+            [{"subnet": "10.97.0.0/24"}], [{"subnet": "fd00:97::/64"}]
+        ], "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}});
+    configure(&rkt, "10-p.conf", &ptp);
+    let image = image(&rkt, STAY);
+    let lan = rkt.lan();
+    for (net, gateway, gateway6) in
+        [("p", "10.97.0.1", "fd00:97::1"), ("default", "172.16.28.1", "fd72:6b74:1::1")]
+    {
+        let mut pod = rkt.start_net(args![format!("--net={net}"), "--port=http:8080", &image]);
+        pod.wait_for("up");
+        assert_eq!(lan.as_host(|| get("127.0.0.1:8080")).as_deref(), Some("web"), "{net}");
+        // ptp has the kernel ask first whether nobody else has the host's address.
+        wait_until("the port of ::1", || lan.as_host(|| get("[::1]:8080")).as_deref() == Some("web"));
+        // A pod that takes the loopback addresses for somebody else's, and sends to them by way of the host.
+        let routes = format!(
+            "ip route flush table local root 127.0.0.0/8; ip -6 route flush table local root ::1/128; \
+             ip route add 127.0.0.1 via {gateway} && ip -6 route add ::1 via {gateway6} && \
+             ip route get 127.0.0.1 | grep eth0 && ip -6 route get ::1 | grep eth0"
+        );
+        let namespace = format!("--net=/proc/{}/ns/net", pod.init().as_raw_nonzero());
+        run(std::process::Command::new("nsenter").args([&namespace, "--", "sh", "-c", &routes])).success();
+        for (address, from) in [("127.0.0.1:7000", "0.0.0.0:0"), ("[::1]:7000", "[::]:0")] {
+            let hidden = lan.as_host(|| UdpSocket::bind(address).unwrap());
+            hidden.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            let sent = rkt_tests::in_network_of(pod.init(), || {
+                UdpSocket::bind(from).unwrap().send_to(b"attack", address)
+            });
+            assert_eq!(sent.unwrap(), 6, "{net}: it leaves the pod");
+            let heard = hidden.recv(&mut [0; 16]);
+            assert!(heard.is_err(), "{net}: {address}: {heard:?}");
+        }
+        end(pod);
+    }
 }
 
 #[test]

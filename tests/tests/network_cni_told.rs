@@ -32,11 +32,15 @@ fn addresses_that_the_user_wants_go_to_plugins_that_take_them() {
     let plugins = json!([{"type": "bridge", "bridge": "cni-test0", "capabilities": {"ips": true}, "ipam": {"type": "static"}},
         {"type": "tuning", "capabilities": {"mac": true}}]);
     configure(&rkt, "p", "1.0.0", &plugins, ("disableCheck", false));
-    let script = "ip -o addr show eth0 | grep -o -e 10.95.0.7/24; cat /sys/class/net/eth0/address";
+    let script =
+        "ip -o addr show eth0 | grep -o -e 10.95.0.7/24 -e fd00:95::7/64; cat /sys/class/net/eth0/address";
     let image = rkt.image("shows", |image| image.sh(script));
     rkt.run_net(args!["--net=p:IP=10.95.0.7/24;MAC=02-11-22-33-44-55", &image])
         .success()
         .stdout_is("10.95.0.7/24\n02:11:22:33:44:55\n");
+    rkt.run_net(args!["--net=p:IP=10.95.0.7/24;IP=[fd00:95::7]/64;MAC=02:11:22:33:44:56", &image])
+        .success()
+        .stdout_is("10.95.0.7/24\nfd00:95::7/64\n02:11:22:33:44:56\n");
 }
 
 /// A plugin that notes what it is asked to collect.

@@ -158,6 +158,42 @@ fn list_status_and_json_show_networks() {
 }
 
 #[test]
+fn a_pod_gets_the_ipv6_address_that_is_wished_for() {
+    let rkt = Rkt::on_lan();
+    let image = rkt.image("net", |image| image.sh(STAY));
+    for (wish, other) in [
+        ("IP=[fd72:6b74:1::4d]", "fd72:6b74:1::4d"),
+        ("IP=fd72:6b74:1::4e", "fd72:6b74:1::4e"),
+        ("IP=172.16.28.79;IP=[fd72:6b74:1::4f]", "fd72:6b74:1::4f"),
+    ] {
+        let mut pod = rkt.start_net(args![format!("--net=default:{wish}"), &image]);
+        pod.wait_for("up");
+        assert_eq!(address(&pod.status(), "ip6", "default"), other, "{wish}");
+        rkt.run_net(args![format!("--net=default:IP=[{other}]"), &image]).refused(&[other, "in use"]);
+        pod.signal(Signal::TERM);
+        pod.wait().success();
+    }
+    for (wish, parts) in [
+        ("default:IP=[fd72:6b74:1::1]", ["fd72:6b74:1::/64", "fd72:6b74:1::2 to fd72:6b74:1::fe"]),
+        ("default:IP=[fd00::5]", ["IP=fd00::5 is not an address of", "fd72:6b74:1::/64"]),
+        ("default:IP=172.16.28.79;IP=[fd72:6b74:1::4d]", ["same number", "goes with 172.16.28.77"]),
+        (
+            "default:IP=[fd72:6b74:1::5];IP=[fd72:6b74:1::6]",
+            ["IP=fd72:6b74:1::5", "one address of each kind"],
+        ),
+        ("default:IP=[fd72:6b74:1::5", ["IP=[fd72:6b74:1::5", "only IPv6 addresses"]),
+        (
+            "default:IP=172.16.28.5:default-restricted",
+            ["172.16.28.5:default-restricted", "only IPv6 addresses"],
+        ),
+        ("default:default-restricted:IP=172.16.28.5", ["default-restricted:IP", "only IPv6 addresses"]),
+        ("default:fd00::5", ["fd00::5", "must be KEY=VALUE"]),
+    ] {
+        rkt.run_net(args![format!("--net={wish}"), &image]).refused(&parts);
+    }
+}
+
+#[test]
 fn nobody_speaks_in_the_name_of_another_pod() {
     let rkt = Rkt::on_lan();
     let image = rkt.image("net", |image| {

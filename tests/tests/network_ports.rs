@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rkt_tests::{Lan, Pod, Rkt, args};
+use rkt_tests::{Lan, Pod, Rkt, args, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -56,17 +56,13 @@ fn a_port_is_reached_from_the_neighbour_and_from_the_host_itself() {
     }
     for address in [
         "127.0.0.1:8080".to_owned(),
+        "[::1]:8080".to_owned(),
         "172.16.28.1:8080".to_owned(),
         format!("{}:8080", Lan::HOST),
         format!("[{}]:8080", Lan::HOST6),
     ] {
         assert_eq!(lan.as_host(|| ask(&address)).as_deref(), Ok("web-80"), "from the host: {address}");
     }
-    let loopback6 = lan.as_host(|| ask("[::1]:8080"));
-    assert!(
-        loopback6.is_err_and(|error| error.contains("refused")),
-        "at once, so that clients take 127.0.0.1"
-    );
     assert!(
         lan.as_peer(|| ask(&format!("{}:80", Lan::HOST))).is_err(),
         "only what was asked for is forwarded"
@@ -119,6 +115,87 @@ fn addresses_protocols_and_ranges_are_as_asked_for() {
     end(pod);
 }
 
+/// Sends a datagram, and returns what comes back.
+fn echoed(address: &str) -> Result<Vec<u8>, String> {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    // Whoever has said whom it speaks to hears nobody else.
+    socket.connect(address).unwrap();
+    socket.send(b"echo").map_err(|error| error.to_string())?;
+    let mut buffer = [0; 64];
+    socket.recv(&mut buffer).map(|length| buffer[..length].to_vec()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_port_of_the_loopback_address_is_reached_by_the_host_alone() {
+    let rkt = Rkt::on_lan();
+    let lan = rkt.lan();
+    // Several pods: each has its own way back.
+    let mut pods = Vec::new();
+    for number in 1..4_u16 {
+        let image = server(&rkt, &format!("web{number}"));
+        let mut pod = rkt.start_net(args![
+            format!("--port=http:127.0.0.1:808{number}"),
+            format!("--port=http:[::1]:808{number}"),
+            format!("--port=dns:[::1]:535{number}"),
+            &image
+        ]);
+        pod.wait_for("up");
+        pods.push(pod);
+    }
+    for (number, pod) in (1..4).zip(&pods) {
+        let want = Ok(format!("web{number}-80"));
+        for address in ["127.0.0.1", "[::1]"] {
+            let address = format!("{address}:808{number}");
+            assert_eq!(lan.as_host(|| ask(&address)), want, "{address}");
+            assert_eq!(lan.as_host(|| ask(&address)), want, "{address} again");
+        }
+        let echo = rkt_tests::in_network_of(pod.init(), || UdpSocket::bind("[::]:53").unwrap());
+        let server = std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            let (length, from) = echo.recv_from(&mut buffer).unwrap();
+            echo.send_to(&buffer[..length], from).unwrap();
+        });
+        let address = format!("[::1]:535{number}");
+        assert_eq!(lan.as_host(|| echoed(&address)).as_deref(), Ok(&b"echo"[..]), "{address}");
+        server.join().unwrap();
+    }
+    for address in [format!("{}:8081", Lan::HOST), format!("[{}]:8081", Lan::HOST6)] {
+        assert!(lan.as_peer(|| ask(&address)).is_err(), "from the neighbour: {address}");
+        assert!(lan.as_host(|| ask(&address)).is_err(), "by another address: {address}");
+    }
+    // What the host itself has at its loopback address stays where it is, and stays hidden from pods.
+    let own = lan.as_host(|| TcpListener::bind("[::1]:7000").unwrap());
+    lan.as_host(|| TcpStream::connect("[::1]:7000").unwrap());
+    drop(own);
+    let mut pods = pods.into_iter();
+    let first = pods.next().unwrap();
+    end(first);
+    assert!(lan.as_host(|| ask("[::1]:8081")).is_err_and(|error| error.contains("refused")));
+    assert_eq!(lan.as_host(|| ask("[::1]:8082")).as_deref(), Ok("web2-80"), "the others stay");
+    let held = lan.as_host(|| TcpListener::bind("[::1]:8082"));
+    assert!(held.is_err(), "nobody else can listen there");
+    pods.for_each(end);
+    let routes = || lan.host_sh("ip -6 route show table local ::1").success().stdout;
+    wait_until("the routes to go with the interfaces", || routes().lines().count() == 1);
+}
+
+#[test]
+fn a_port_of_an_ipv6_address_needs_a_pod_that_has_one() {
+    let rkt = Rkt::on_lan();
+    let image = server(&rkt, "web");
+    let directory = rkt.base().join("local/net.d");
+    std::fs::create_dir_all(&directory).unwrap();
+    let four = json!({"name": "four", "type": "rkt", "ipam": {"subnet": "10.44.0.0/24"}});
+    std::fs::write(directory.join("four.conf"), four.to_string()).unwrap();
+    for port in ["--port=http:[::1]:8080", "--port=http:[::]:8080"] {
+        rkt.run_net(args!["--net=four", port, &image])
+            .refused(&["port 8080/tcp", "network \"four\" gives the pod no IPv6 address"]);
+    }
+    assert!(rkt.pods_on_disk().is_empty());
+}
+
 #[test]
 fn a_restricted_pod_is_reached_through_its_port() {
     let rkt = Rkt::on_lan();
@@ -167,8 +244,8 @@ fn ports_that_make_no_sense_are_refused() {
         (&["--port=http:80", "--port=http:80"], "given to two ports"),
         (&["--port=both:65535"], "beyond 65535"),
         (&["--port=http:192.0.2.9:80"], "192.0.2.9"),
+        (&["--port=http:[::1]:80", "--net=x,none"], "--port does not go with --net=none"),
         (&["--port=http:80", "--net=x,none"], "--port does not go with --net=none"),
-        (&["--port=http:[::1]:80"], "does not forward from [::1]"),
         (&["--port=http:80", "--net=host"], "--port does not go with --net=host"),
     ] {
         let mut all: Vec<std::ffi::OsString> = args.iter().map(Into::into).collect();

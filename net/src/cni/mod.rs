@@ -61,7 +61,7 @@ fn wishes(cni: &Cni, args: &str) -> (Map<String, Value>, String) {
         match pair.split_once('=') {
             Some(("IP", ip)) if cni.can("ips") => ips.push(ip),
             Some(("MAC", mac)) if cni.can("mac") => {
-                // Colons have another meaning on the command line.
+                // That is how rkt has been told of it before values could have colons.
                 told.insert("mac".to_owned(), mac.replace('-', ":").into());
             }
             _ => rest.push(pair),

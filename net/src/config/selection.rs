@@ -1,5 +1,7 @@
 //! What `--net` says.
 
+use std::net::Ipv6Addr;
+
 use crate::error::{Error, Result, refused};
 
 /// A network that was asked for, and what its plugin is told.
@@ -7,7 +9,7 @@ use crate::error::{Error, Result, refused};
 pub struct Wanted {
     /// Its name.
     pub name: String,
-    /// `KEY=VALUE;KEY=VALUE`.
+    /// `KEY=VALUE;KEY=VALUE`, with IPv6 addresses as they are, without brackets.
     pub args: String,
 }
 
@@ -37,17 +39,15 @@ impl Selection {
             if name.is_empty() {
                 return refused(format!("--net={shown}: a network's name must not be empty"));
             }
-            if args.contains(':') {
-                return refused(format!("--net={shown}: {item:?} must be NAME or NAME:ARGS"));
-            }
             if wanted.iter().any(|other| other.name == name) {
                 return refused(format!("--net={shown}: network {name:?} is given twice"));
             }
             if matches!(name, "all" | "host") && !args.is_empty() {
                 return refused(format!("--net={shown}: {name:?} does not take arguments"));
             }
-            check_args(args).map_err(|reason| Error::Refused(format!("--net={shown}: {reason}")))?;
-            wanted.push(Wanted { name: name.to_owned(), args: args.to_owned() });
+            let args =
+                read_args(args).map_err(|reason| Error::Refused(format!("--net={shown}: {reason}")))?;
+            wanted.push(Wanted { name: name.to_owned(), args });
         }
         let has = |name: &str| wanted.iter().any(|wanted| wanted.name == name);
         Ok(if has("host") {
@@ -80,15 +80,38 @@ impl Selection {
     }
 }
 
-fn check_args(args: &str) -> Result<(), String> {
-    let wrong = args.split(';').find(|pair| {
-        !args.is_empty()
-            && !pair.split_once('=').is_some_and(|(key, value)| !key.is_empty() && !value.is_empty())
-    });
-    match wrong {
-        Some(pair) => Err(format!("{pair:?} must be KEY=VALUE")),
-        None => Ok(()),
+fn read_args(args: &str) -> Result<String, String> {
+    let pairs = args.split(';').filter(|_| !args.is_empty());
+    Ok(pairs.map(read_pair).collect::<Result<Vec<String>, String>>()?.join(";"))
+}
+
+fn read_pair(pair: &str) -> Result<String, String> {
+    let both = pair.split_once('=').filter(|(key, value)| !key.is_empty() && !value.is_empty());
+    let (key, value) = both.ok_or_else(|| format!("{pair:?} must be KEY=VALUE, behind NAME: and each ;"))?;
+    if !value.contains([':', '[', ']']) && !key.contains(':') {
+        return Ok(pair.to_owned());
     }
+    // What is meant for another item of the list, with the wrong sign between them, has colons as well.
+    let plain = address(value).filter(|_| !key.contains(':')).ok_or_else(|| {
+        format!("{pair:?}: only IPv6 addresses, as IP=[fd00::5], and hardware addresses have colons")
+    })?;
+    Ok(format!("{key}={plain}"))
+}
+
+/// An IPv6 address with or without brackets and the length of a prefix, or a hardware address: without the brackets.
+fn address(value: &str) -> Option<String> {
+    let plain = match value.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            format!("{address}{rest}")
+        }
+        None => value.to_owned(),
+    };
+    let (address, prefix) = plain.split_once('/').unwrap_or((&plain, "128"));
+    let is_ipv6 = address.parse::<Ipv6Addr>().is_ok() && prefix.parse::<u8>().is_ok_and(|bits| bits <= 128);
+    let is_hexadecimal = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_hardware = plain.split(':').count() == 6 && plain.split(':').all(is_hexadecimal);
+    (is_ipv6 || (is_hardware && plain == value)).then_some(plain)
 }
 
 #[cfg(test)]
@@ -110,6 +133,12 @@ mod tests {
             (&["a", "all"], "all"),
             (&["a:IP=10.0.0.7;X=y", "b"], "a:IP=10.0.0.7;X=y,b"),
             (&["none:IP=1.2.3.4"], "none"),
+            (&["a:IP=[fd00::5]"], "a:IP=fd00::5"),
+            (&["a:IP=fd00::5", "b:IP=[fd00::5]/64"], "a:IP=fd00::5,b:IP=fd00::5/64"),
+            (
+                &["a:IP=10.0.0.7;IP=[fd00::5];MAC=02:11:22:33:44:5f"],
+                "a:IP=10.0.0.7;IP=fd00::5;MAC=02:11:22:33:44:5f",
+            ),
         ] {
             assert_eq!(read(lists).unwrap(), want, "{lists:?}");
         }
@@ -126,6 +155,16 @@ mod tests {
             &["host:A=b"],
             &["a:IP"],
             &["a:IP=1;"],
+            &["a:b:IP=1.2.3.4"],
+            &["a:IP=1.2.3.4:b"],
+            &["a:IP=[1.2.3.4]"],
+            &["a:IP=[fd00::5"],
+            &["a:IP=fd00::5]"],
+            &["a:IP=[fd00::5]x"],
+            &["a:IP=fd00::5/129"],
+            &["a:IP=fd00:5"],
+            &["a:MAC=[02:11:22:33:44:55]"],
+            &["a:MAC=02:11:22:33:44"],
             &[":IP=1"],
         ] {
             assert!(read(lists).is_err(), "{lists:?}");

@@ -106,6 +106,11 @@ impl Subnet6 {
     pub(crate) fn host(self, number: u32) -> Ipv6Addr {
         Ipv6Addr::from(self.0 + 2 + u128::from(number))
     }
+
+    /// The number of a pod's address, where it is one.
+    pub(crate) fn number_of(self, address: Ipv6Addr) -> Option<u32> {
+        u128::from(address).checked_sub(self.0 + 2)?.try_into().ok()
+    }
 }
 
 impl FromStr for Subnet6 {

@@ -5,6 +5,7 @@ mod requests;
 mod shape;
 
 pub(crate) use namespace::{Namespace, fresh};
+use requests::loopback_answers;
 pub(crate) use requests::{Address, Route, Veth, address, ifb, route, up, veth};
 pub(crate) use shape::{Rate, lead_arriving, leaving};
 
@@ -81,6 +82,16 @@ pub(crate) fn remove(socket: &mut Socket, name: &str) -> Result<()> {
     batch.add("remove interface", name, &request);
     match socket.execute(&batch) {
         Err(error) if matches!(error.errno(), Some(Errno::NODEV | Errno::NXIO)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Lets programs of this machine that speak from `::1` hear answers that come in by an interface.
+pub(crate) fn let_loopback_hear(socket: &mut Socket, link: &Link) -> Result<()> {
+    let mut batch = Batch::default();
+    loopback_answers(&mut batch, link.index, &link.name);
+    match socket.execute(&batch) {
+        Err(error) if error.errno() == Some(Errno::EXIST) => Ok(()),
         other => other,
     }
 }

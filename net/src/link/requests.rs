@@ -1,6 +1,6 @@
 //! Requests that change interfaces, addresses and routes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_bindings::{
     rt_addr::{self, IfaFlags, Ifaddrmsg},
@@ -22,10 +22,15 @@ const VETH_INFO_PEER: u16 = 1;
 
 // linux/rtnetlink.h
 const RT_TABLE_MAIN: u8 = 254;
+const RT_TABLE_LOCAL: u8 = 255;
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
+
+/// How much worse than the kernel's own route to the loopback address another one is.
+const WORSE: u32 = 1024;
 
 pub(super) fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { AF_INET } else { AF_INET6 }
@@ -171,4 +176,22 @@ pub(crate) fn route(batch: &mut Batch, route: Route) {
     }
     drop(attributes.push_oif(route.index));
     batch.add("add route to", format!("{}/{}", route.to, route.prefix), &request);
+}
+
+/// Has the kernel take what comes in by an interface to the IPv6 loopback address, where that is what the packet filter has
+/// made of an answer: the kernel looks for a route to that address among those through the interface alone. Packets that have
+/// this address when they come in are dropped before. Its own way there stays what it was: the one through `lo` is better.
+pub(crate) fn loopback_answers(batch: &mut Batch, index: u32, name: &str) {
+    let mut header = Rtmsg::new();
+    header.rtm_family = AF_INET6;
+    header.rtm_dst_len = 128;
+    header.rtm_table = RT_TABLE_LOCAL;
+    header.rtm_protocol = RTPROT_BOOT;
+    header.rtm_type = RTN_LOCAL;
+    header.rtm_scope = RT_SCOPE_UNIVERSE;
+    let mut request = rt_route::Request::new().set_create().set_excl().op_newroute_do(&header);
+    // Different from interface to interface, as two routes that are as good as each other would be one to the kernel.
+    let priority = WORSE.saturating_add(index);
+    request.encode().push_dst(Ipv6Addr::LOCALHOST.into()).push_oif(index).push_priority(priority);
+    batch.add("add a route to ::1 by interface", name, &request);
 }

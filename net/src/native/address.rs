@@ -9,11 +9,12 @@ use std::{
 
 use rkt_pod::{Place, lookup};
 
+use super::wish::Wish;
 use crate::{
     INTERFACE_PREFIX,
     config::Native,
     detach,
-    error::{Error, Result, refused},
+    error::{Result, refused},
     lease::Leases,
     link,
     netlink::Socket,
@@ -42,14 +43,12 @@ pub(crate) fn choose(
     socket: &mut Socket,
 ) -> Result<Addresses> {
     let subnet = native.subnet4;
+    let wish = Wish::read(args)?.number(native)?;
     let leases = Leases::lock(data, network)?;
-    let v4 = match wished(args)? {
-        Some(address) if subnet.number_of(address).is_none() => {
-            return refused(format!("IP={address} is not an address of {subnet} that a pod can have"));
-        }
-        Some(address) => {
-            this(data, &leases, native, address, pod, socket)?;
-            address
+    let v4 = match wish {
+        Some((number, wish)) => {
+            this(data, &leases, native, (subnet.host(number), &wish), pod, socket)?;
+            subnet.host(number)
         }
         None => any(data, &leases, native, pod, socket)?,
     };
@@ -63,7 +62,7 @@ fn this(
     data: &Path,
     leases: &Leases,
     native: &Native,
-    address: Ipv4Addr,
+    (address, wish): (Ipv4Addr, &str),
     pod: &str,
     socket: &mut Socket,
 ) -> Result<()> {
@@ -71,7 +70,7 @@ fn this(
         reclaim(data, leases)?;
     }
     if let Some(other) = leases.all()?.get(&address) {
-        return refused(format!("IP={address} is in use: it is pod {other:?}'s"));
+        return refused(format!("{wish} is in use: it is pod {other:?}'s"));
     }
     for _ in 0..TRIES {
         if usable(socket, native, address)? {
@@ -79,7 +78,7 @@ fn this(
         }
         sleep(PAUSE);
     }
-    refused(format!("IP={address} is in use on this machine"))
+    refused(format!("{wish} is in use on this machine"))
 }
 
 fn any(data: &Path, leases: &Leases, native: &Native, pod: &str, socket: &mut Socket) -> Result<Ipv4Addr> {
@@ -142,31 +141,4 @@ fn reclaim(data: &Path, leases: &Leases) -> Result<bool> {
         }
     }
     Ok(any)
-}
-
-fn wished(args: &str) -> Result<Option<Ipv4Addr>> {
-    let mut wished = None;
-    for (key, value) in args.split(';').filter_map(|pair| pair.split_once('=')) {
-        if key != "IP" {
-            return refused(format!("{key}={value}: the only argument that it takes is IP=ADDRESS"));
-        }
-        let address =
-            value.parse().map_err(|_| Error::Refused(format!("IP={value} is not an IPv4 address")))?;
-        wished = Some(address);
-    }
-    Ok(wished)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wish_is_an_address() {
-        assert_eq!(wished("").unwrap(), None);
-        assert_eq!(wished("IP=172.16.28.9").unwrap(), Some(Ipv4Addr::new(172, 16, 28, 9)));
-        for wrong in ["IP=x", "IP=fd00::1", "MAC=1", "IP=1.2.3.4;X=1"] {
-            assert!(wished(wrong).is_err(), "{wrong}");
-        }
-    }
 }

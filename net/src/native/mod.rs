@@ -1,6 +1,7 @@
 //! Networks that rkt makes itself: for each pod a pair of interfaces between it and the host, which forwards.
 
 mod address;
+mod wish;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

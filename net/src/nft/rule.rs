@@ -223,11 +223,6 @@ impl Rule {
         self.verdict(VerdictCode::Drop, None)
     }
 
-    /// Does no more in this chain.
-    pub(super) fn leave(self) -> Rule {
-        self.verdict(VerdictCode::Return, None)
-    }
-
     /// Goes on in another chain, and does not come back.
     pub(super) fn goto(self, chain: &str) -> Rule {
         self.verdict(VerdictCode::Goto, Some(chain))

@@ -1,5 +1,7 @@
 //! The table: its sets, maps, chains and rules.
 
+use std::net::Ipv6Addr;
+
 use netlink_bindings::nftables::{self, MetaKeys, PayloadBase, SetFlags};
 
 use super::{
@@ -112,19 +114,19 @@ fn set(batch: &mut Batch, id: u32, name: &str, key: (u32, u32), data: Option<(u3
     batch.add("make nftables set", name, &request);
 }
 
-/// What a pod must not send: packets in the name of others, and to what listens on this machine's loopback only.
+/// What a pod must not send: packets in the name of others, and to what listens on this machine's loopback only. The latter
+/// is nobody else's either: a plugin's interface that was told to let loopback addresses out would let them in, too. The
+/// kernel itself sees to that for IPv6, whatever routes there are.
 fn guard(batch: &mut Batch) {
-    from_pods().only_strangers().drop().add(batch, "guard");
-    from_pods()
+    from(INTERFACE_PREFIX).only_strangers().drop().add(batch, "guard");
+    Rule::default()
+        .meta(MetaKeys::Iifname, FIRST)
+        .differs(b"lo\0")
         .only(Ip::V4)
         .payload(PayloadBase::NetworkHeader, 16, 1, FIRST)
         .is(&[127])
         .drop()
         .add(batch, "guard");
-}
-
-fn from_pods() -> Rule {
-    from(INTERFACE_PREFIX)
 }
 
 /// Packets that came in by an interface whose name begins like this.
@@ -143,10 +145,6 @@ fn forward(batch: &mut Batch) {
 }
 
 fn ports(batch: &mut Batch) {
-    // The kernel takes no answer from another interface for the IPv6 loopback address. Whoever tries it is refused at
-    // once, and takes the next address of his.
-    let loopback = Rule::default().only(Ip::V6).destination(Ip::V6);
-    loopback.is(&std::net::Ipv6Addr::LOCALHOST.octets()).leave().add(batch, "ports");
     for hook in ["prerouting", "output"] {
         Rule::default().only_to_this_machine().goto("ports").add(batch, hook);
     }
@@ -171,17 +169,14 @@ fn ports(batch: &mut Batch) {
 fn postrouting(batch: &mut Batch) {
     // Whoever reaches a pod through a port from where it could not answer to: this machine's loopback, a pod by way of the
     // host, a restricted network.
-    Rule::default()
-        .only_forwarded()
-        .only(Ip::V4)
-        .payload(PayloadBase::NetworkHeader, 12, 1, FIRST)
-        .is(&[127])
-        .destination(Ip::V4)
-        .in_set(names(Ip::V4).targets)
-        .masquerade()
-        .add(batch, "postrouting");
     for ip in Ip::ALL {
         let names = names(ip);
+        let forwarded = Rule::default().only_forwarded().only(ip);
+        let from_loopback = match ip {
+            Ip::V4 => forwarded.payload(PayloadBase::NetworkHeader, 12, 1, FIRST).is(&[127]),
+            Ip::V6 => forwarded.source(ip).is(&Ipv6Addr::LOCALHOST.octets()),
+        };
+        from_loopback.destination(ip).in_set(names.targets).masquerade().add(batch, "postrouting");
         Rule::default()
             .only_forwarded()
             .only(ip)

@@ -3,6 +3,7 @@
 mod option;
 mod reserve;
 mod resolve;
+mod target;
 
 use std::net::IpAddr;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use option::PortOption;
 pub use reserve::{Reservation, reserve};
 pub use resolve::{expose, resolve};
+pub(crate) use target::{check, check_addresses, target};
 
 use crate::nft::Entry;
 
@@ -66,6 +68,16 @@ pub struct Forward {
     pub host_port: u16,
     /// The port of the pod.
     pub pod_port: u16,
+}
+
+impl Forward {
+    /// Whether programs of the host reach it by a loopback address, where the pod's address is this.
+    pub(crate) fn is_by_loopback(&self, pod: IpAddr) -> bool {
+        match self.host_ip {
+            None => true,
+            Some(host) => host.is_ipv4() == pod.is_ipv4() && (host.is_unspecified() || host.is_loopback()),
+        }
+    }
 }
 
 /// What forwards have in the packet filter, for a pod with these addresses. Each goes to the address of its own kind.

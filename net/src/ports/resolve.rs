@@ -104,11 +104,6 @@ fn add(
             ))
         })?,
     };
-    if host_ip.is_some_and(|ip| ip.is_ipv6() && ip.is_loopback()) {
-        return refused(format!(
-            "port {name:?}: the kernel does not forward from [::1]; 127.0.0.1 can be forwarded"
-        ));
-    }
     for step in 0..declared.count.max(1) {
         let (Some(host_port), Some(pod_port)) =
             (host_port.checked_add(step), declared.port.checked_add(step))
@@ -174,6 +169,7 @@ mod tests {
             ("http:127.0.0.1:8080/udp", &["127.0.0.1 udp 8080 80"]),
             ("http:[2001:db8::1]:8080", &["2001:db8::1 tcp 8080 80"]),
             ("http:[2001:db8::1]:8080/udp", &["2001:db8::1 udp 8080 80"]),
+            ("http:[::1]:8080", &["::1 tcp 8080 80"]),
             ("media:6000", &[" udp 6000 5000", " udp 6001 5001", " udp 6002 5002"]),
         ] {
             assert_eq!(forwards(&[option]).unwrap(), want, "{option}");
@@ -190,7 +186,6 @@ mod tests {
             (&["http:80", "http:127.0.0.1:80"], "given to two ports"),
             (&["http:6001/udp", "media:6000"], "given to two ports"),
             (&["media:65534"], "beyond 65535"),
-            (&["http:[::1]:80"], "does not forward from [::1]"),
         ] {
             let error = forwards(options).unwrap_err().to_string();
             assert!(error.contains(want), "{options:?}: {error}");

@@ -101,10 +101,6 @@ impl Start {
         if self.args.interactive && manifest.apps.len() > 1 {
             bail!("interactive option only supports one image");
         }
-        let has_ports = !manifest.ports.is_empty();
-        if has_ports && self.networks.is_empty() {
-            bail!("--port does not go with --net={}: there is nothing to forward to", self.args.net);
-        }
         // Of an app whose section is its image's, stage1 knows the ports.
         let apps: Vec<&App> = manifest.apps.iter().filter_map(|app| app.app.as_ref()).collect();
         let forwards = if apps.len() == manifest.apps.len() {
@@ -112,6 +108,10 @@ impl Start {
         } else {
             Vec::new()
         };
+        let has_ports = !manifest.ports.is_empty() || !forwards.is_empty();
+        if has_ports && self.networks.is_empty() {
+            bail!("--port does not go with --net={}: there is nothing to forward to", self.args.net);
+        }
         let local = self.args.local_config.clone().unwrap_or_default();
         let directories = rkt_net::Directories::new(std::path::Path::new(&local));
         Ok(rkt_net::check(&self.networks, &forwards, &directories)?)
