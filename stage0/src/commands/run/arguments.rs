@@ -371,7 +371,7 @@ mod tests {
             &["a.aci", "--readonly-rootfs=maybe"],
             &["a.aci", "--supplementary-gids=1,x"],
             &["a.aci", "--stdin=log"],
-            &["a.aci", "--stdout=stream"],
+            &["a.aci", "--stdout=file"],
             &["a.aci", "--stderr="],
             &["--stdout=null", "a.aci"],
         ] {
