@@ -73,6 +73,11 @@ impl Terminal {
         rustix::termios::tcsetwinsize(&self.master, size).unwrap();
     }
 
+    /// Sends the command a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Waits until the screen has shown `part`.
     #[track_caller]
     pub fn wait_for(&self, part: &str) {

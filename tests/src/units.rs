@@ -25,6 +25,20 @@ pub struct Units<'a> {
     files: RefCell<Vec<PathBuf>>,
 }
 
+/// The image that the examples run.
+pub const IMAGE: &str = "example.com/web:1.0";
+
+/// Has a test done with each launcher, where there is systemd.
+pub fn each(test: impl Fn(&Rkt, &Units<'_>)) {
+    if !on_systemd() {
+        return;
+    }
+    for supervisor in ["systemd", "direct"] {
+        let rkt = Rkt::new();
+        test(&rkt, &Units::new(&rkt, supervisor));
+    }
+}
+
 /// Whether systemd is the service manager here.
 pub fn on_systemd() -> bool {
     Path::new(UNITS).is_dir()

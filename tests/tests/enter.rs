@@ -133,6 +133,20 @@ fn signals_are_passed_on_and_nobody_outlives_rkt() {
 }
 
 #[test]
+fn who_does_not_read_does_not_keep_it_from_ending() {
+    let rkt = Rkt::new();
+    let pod = up(&rkt, &[]);
+    let command = rkt.command(args!["enter", pod.uuid(), "/bin/seq", "1", "1000000"]);
+    let terminal = Terminal::start_unread(&command);
+    wait_until("the command", || !pod.processes("seq 1 1000000").is_empty());
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    terminal.signal(Signal::TERM);
+    wait_until("the end of the command", || pod.processes("seq 1 1000000").is_empty());
+    terminal.signal(Signal::TERM);
+    assert_eq!(terminal.wait(), 143);
+}
+
+#[test]
 fn a_terminal_is_one_of_the_commands_own() {
     let rkt = Rkt::new();
     let pod = up(&rkt, &[]);

@@ -4,25 +4,13 @@ use std::{ffi::OsString, fs, os::unix::net::UnixDatagram, time::Duration};
 
 use rkt_tests::{
     Launcher, Pod, Rkt, args,
-    units::{Units, on_systemd},
+    units::{IMAGE, each, on_systemd},
     wait_until,
 };
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
-const IMAGE: &str = "example.com/web:1.0";
 const NOTIFIES: &str = "appc.io/executor/supports-systemd-notify";
-
-/// The same with both launchers, where there is systemd.
-fn each(test: impl Fn(&Rkt, &Units<'_>)) {
-    if !on_systemd() {
-        return;
-    }
-    for supervisor in ["systemd", "direct"] {
-        let rkt = Rkt::new();
-        test(&rkt, &Units::new(&rkt, supervisor));
-    }
-}
 
 /// An image whose app does these steps of `service`, and whose manifest says whether it speaks for itself.
 fn service(rkt: &Rkt, name: &str, speaks: bool, steps: &[&str]) -> String {

@@ -9,22 +9,9 @@ use std::{
 
 use rkt_tests::{
     Rkt, Terminal, args,
-    units::{Units, on_systemd, tool},
+    units::{IMAGE, Units, each, on_systemd, tool},
     wait_until,
 };
-
-const IMAGE: &str = "example.com/web:1.0";
-
-/// The same with both launchers, where there is systemd.
-fn each(test: impl Fn(&Rkt, &Units<'_>)) {
-    if !on_systemd() {
-        return;
-    }
-    for supervisor in ["systemd", "direct"] {
-        let rkt = Rkt::new();
-        test(&rkt, &Units::new(&rkt, supervisor));
-    }
-}
 
 fn shell(rkt: &Rkt, script: &str) -> String {
     rkt.image("web", |image| image.sh(script)).display().to_string()

@@ -8,22 +8,8 @@ use std::{
     process::Command,
 };
 
-use rkt_tests::{
-    Image, Rkt, args, run,
-    units::{Units, on_systemd},
-};
+use rkt_tests::{Image, Rkt, args, run, units::each};
 use serde_json::{Value, json};
-
-/// The same with both launchers, where there is systemd.
-fn each(test: impl Fn(&Rkt, &Units<'_>)) {
-    if !on_systemd() {
-        return;
-    }
-    for supervisor in ["systemd", "direct"] {
-        let rkt = Rkt::new();
-        test(&rkt, &Units::new(&rkt, supervisor));
-    }
-}
 
 fn port(name: &str, number: u16) -> Value {
     json!({"name": name, "protocol": "tcp", "port": number, "socketActivated": true})

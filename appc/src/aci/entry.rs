@@ -26,6 +26,24 @@ pub struct Entry {
     pub xattrs: Vec<(OsString, Vec<u8>)>,
 }
 
+impl Entry {
+    /// The entry of an image's manifest of `size` bytes, written at `mtime` (seconds since the epoch): root's, as every archive
+    /// of ours has it, whoever makes it.
+    pub fn manifest(size: usize, mtime: i64) -> Entry {
+        Entry {
+            path: "manifest".into(),
+            kind: EntryKind::Regular,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size: size as u64,
+            mtime,
+            mtime_nsec: 0,
+            xattrs: Vec::new(),
+        }
+    }
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {

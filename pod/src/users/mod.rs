@@ -59,6 +59,14 @@ impl Range {
         if id < self.count { Some(self.base + id) } else { None }
     }
 
+    /// The user of the pod that a user of the host is.
+    pub const fn id_in_pod(self, id: u32) -> Option<u32> {
+        match id.checked_sub(self.base) {
+            Some(id) if id < self.count => Some(id),
+            _ => None,
+        }
+    }
+
     /// Whether both have a user in common.
     pub const fn overlaps(self, other: Range) -> bool {
         self.base < other.base + other.count && other.base < self.base + self.count
@@ -126,6 +134,15 @@ mod tests {
         assert_eq!(
             (range.host_id(0), range.host_id(65_535), range.host_id(65_536)),
             (Some(524_288), Some(589_823), None)
+        );
+        assert_eq!(
+            (
+                range.id_in_pod(524_288),
+                range.id_in_pod(589_823),
+                range.id_in_pod(589_824),
+                range.id_in_pod(0)
+            ),
+            (Some(0), Some(65_535), None, None)
         );
         assert_eq!("1:4294967294".parse(), Ok(Range { base: 1, count: u32::MAX - 1 }));
         for wrong in [

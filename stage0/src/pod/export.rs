@@ -4,7 +4,7 @@ use std::{fs, io::Read, path::Path};
 
 use anyhow::{Context, Result};
 use appc::{
-    aci::{self, ArchiveWriter, Compression, Entry, EntryKind, Limits},
+    aci::{self, ArchiveWriter, Compression, Entry, Limits},
     schema::ImageManifest,
 };
 use rkt_pod::{PodDir, layout, users::Range};
@@ -57,25 +57,12 @@ fn pack(
     let limits = Limits::default();
     let mut archive = ArchiveWriter::new(output, Compression::Gzip, &limits)?;
     // Who the pod's users are on the host is the host's business.
-    let in_pod = |id: u32| match users {
-        Some(range) if (range.base()..range.base() + range.count()).contains(&id) => id - range.base(),
-        _ => id,
-    };
+    let in_pod = |id: u32| users.and_then(|range| range.id_in_pod(id)).unwrap_or(id);
     aci::walk_root::<Failure>(root, &mut |mut entry: Entry, content: &mut dyn Read| {
         (entry.uid, entry.gid) = (in_pod(entry.uid), in_pod(entry.gid));
         Ok(archive.add(&entry, content)?)
     })?;
-    let entry = Entry {
-        path: "manifest".into(),
-        kind: EntryKind::Regular,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        size: manifest.len() as u64,
-        mtime: 0,
-        mtime_nsec: 0,
-        xattrs: Vec::new(),
-    };
+    let entry = Entry::manifest(manifest.len(), 0);
     archive.add(&entry, &mut &manifest[..])?;
     archive.finish()?;
     Ok(())

@@ -11,7 +11,7 @@ use std::{
 };
 
 use appc::{
-    aci::{self, ArchiveWriter, Compression, Entry, EntryKind, Limits},
+    aci::{self, ArchiveWriter, Compression, Entry, Limits},
     types::ImageId,
 };
 use rkt_pod::lock::{Kind, Lock};
@@ -171,17 +171,7 @@ impl Store {
             let layout = aci::Layout::open(&made.layout())?;
             let mut archive = ArchiveWriter::new(&mut output, Compression::None, &limits)?;
             layout.walk(&mut |entry, content| archive.add(&entry, content).map_err(WriteFailure::from))?;
-            let entry = Entry {
-                path: "manifest".into(),
-                kind: EntryKind::Regular,
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                size: manifest.len() as u64,
-                mtime: 0,
-                mtime_nsec: 0,
-                xattrs: Vec::new(),
-            };
+            let entry = Entry::manifest(manifest.len(), 0);
             archive.add(&entry, &mut manifest.as_slice())?;
             archive.finish()?;
             Ok(())

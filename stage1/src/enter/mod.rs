@@ -67,7 +67,7 @@ pub(crate) fn main() -> Result<u8> {
     drop(fds);
     drop(stdio);
     let status = child.watch(app, &mut streams, &signals);
-    streams.finish();
+    streams.finish(&signals);
     status
 }
 

@@ -15,6 +15,7 @@ use rustix::{
 
 use crate::{
     flow::{Flow, Sink},
+    sys::SignalFd,
     terminal::Terminal,
 };
 
@@ -114,8 +115,9 @@ impl Streams {
         }
     }
 
-    /// Moves on what the command wrote before it ended, for as long as that is taken. Others that it has left do not keep us.
-    pub(super) fn finish(&mut self) {
+    /// Moves on what the command wrote before it ended, for as long as that is taken, or until somebody signals us to end.
+    /// Others that it has left do not keep us.
+    pub(super) fn finish(&mut self, signals: &SignalFd) {
         loop {
             for pipe in &mut self.pipes {
                 pipe.flow.drain(pipe.from.as_fd());
@@ -128,9 +130,15 @@ impl Streams {
             if fds.is_empty() {
                 return;
             }
+            fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return,
+            }
+            while let Ok(Some((signal, _))) = signals.next() {
+                if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) {
+                    return;
+                }
             }
         }
     }

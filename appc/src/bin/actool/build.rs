@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf};
 
-use appc::aci::{ArchiveWriter, Compression, Entry, EntryKind, Layout, Limits};
+use appc::aci::{ArchiveWriter, Compression, Entry, Layout, Limits};
 
 use super::{
     output::Output,
@@ -81,17 +81,7 @@ fn write(args: &Args, layout: &Layout, latest: i64, output: impl Write) -> Resul
     };
     layout.walk(&mut add)?;
     let manifest = layout.manifest.to_vec().map_err(|error| format!("manifest: {error}"))?;
-    let entry = Entry {
-        path: "manifest".into(),
-        kind: EntryKind::Regular,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        size: manifest.len() as u64,
-        mtime: layout.manifest_time(),
-        mtime_nsec: 0,
-        xattrs: Vec::new(),
-    };
+    let entry = Entry::manifest(manifest.len(), layout.manifest_time());
     add(entry, &mut manifest.as_slice())?;
     archive.finish().map(drop).map_err(|error| error.to_string())
 }
