@@ -68,6 +68,7 @@ fn an_image_is_discovered_verified_and_run_by_its_name() {
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "sh", "-c"]).arg(format!(
             "ip link set lo up && mount --bind {0}/hosts /etc/hosts && nginx -c {0}/nginx.conf || exit 99
+             until test -s {0}/nginx.pid; do sleep 0.01; done
              \"$@\"; status=$?; nginx -c {0}/nginx.conf -s stop; exit $status",
             base.display()
         ));
