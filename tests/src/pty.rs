@@ -82,7 +82,7 @@ impl Terminal {
     #[track_caller]
     pub fn wait_for(&self, part: &str) {
         let mut seen = String::new();
-        for _ in 0..500 {
+        for _ in 0..3000 {
             seen = self.text();
             if seen.contains(part) {
                 return;

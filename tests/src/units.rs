@@ -138,7 +138,7 @@ impl<'a> Units<'a> {
     #[track_caller]
     pub fn wait_for(&self, unit: &str, property: &str, value: &str) {
         let mut is = String::new();
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while is != value {
             assert!(
                 std::time::Instant::now() < end,

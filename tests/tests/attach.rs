@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use rkt_tests::{Pod, Rkt, Terminal, args, wait_until, wait_until_within};
+use rkt_tests::{Pod, Rkt, Terminal, args, wait_until};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde_json::json;
 
 /// Echoes line by line, and says when it has seen the end.
@@ -49,6 +50,22 @@ impl Attached {
         let mut text = vec![0; awaited.len()];
         self.child.stdout.as_mut().unwrap().read_exact(&mut text).unwrap();
         assert_eq!(String::from_utf8_lossy(&text), awaited);
+    }
+
+    fn hears_something(&self) -> bool {
+        let stdout = self.child.stdout.as_ref().unwrap();
+        let mut fds = [PollFd::new(stdout, PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 })).unwrap() > 0
+    }
+
+    /// Reads whole lines up to this one.
+    fn reads_until(&mut self, last: &str) {
+        let mut text = String::new();
+        while !text.ends_with(last) {
+            let mut byte = [0];
+            self.child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+            text.push(char::from(byte[0]));
+        }
     }
 
     /// Its exit status, and what was left to read.
@@ -99,18 +116,24 @@ fn it_is_possible_late_twice_and_to_a_single_stream() {
         speaker.write(&format!("{text}\n"));
         reader.reads(&format!("got {text}\n"));
     };
-    // They are attached when their first words arrive.
-    std::thread::sleep(Duration::from_millis(500));
-    until_here(&mut first, &mut third, "from the third");
-    second.reads("got from the third\n");
+    // Said again until all hear it.
+    wait_until("the second to be attached", || {
+        until_here(&mut first, &mut third, "is anybody there");
+        second.hears_something()
+    });
+    until_here(&mut first, &mut third, "now");
+    second.reads_until("got now\n");
     second.write("unheard\n");
     until_here(&mut first, &mut third, "again");
     second.reads("got again\n");
     // One leaves, the others stay, and so does the app's stdin.
     let (status, out, err) = third.end_when_killed();
     assert_eq!((status, out.as_str()), (-1, ""), "{err}");
-    until_here(&mut first, &mut second_speaker(&rkt, pod.uuid()), "from another");
+    let mut speaker = Attached::to(&rkt, &[pod.uuid(), "--mode=stdin"]);
+    until_here(&mut first, &mut speaker, "from another");
     second.reads("got from another\n");
+    // Who only speaks is done when he has said all.
+    assert_eq!(speaker.end().0, 0);
     rkt.rkt(["stop", pod.uuid()]).success();
     for attached in [first, second] {
         assert_eq!(attached.end().0, 0);
@@ -125,36 +148,31 @@ impl Attached {
     }
 }
 
-fn second_speaker(rkt: &Rkt, uuid: &str) -> Attached {
-    Attached::to(rkt, &[uuid, "--mode=stdin"])
-}
-
 #[test]
 fn a_terminal_is_one_for_all_who_are_attached() {
     let rkt = Rkt::new();
     let script = "tty; stty -echo; echo ready; while read line; do echo \"$line: $(stty size)\"; done";
     let pod = start(&rkt, script, &all("tty"));
     let mut terminal = Terminal::start(&rkt.command(["attach", pod.uuid()]));
-    // The app may have said that it is ready before somebody was there.
-    std::thread::sleep(Duration::from_millis(500));
-    terminal.write("first\r");
-    terminal.wait_for("first: 24 80");
+    // Typed again until it is seen: nobody is told when he is attached, or has another size.
+    let until_seen = |typist: &mut Terminal, screen: Option<&Terminal>, word: &str, size: &str| {
+        wait_until(word, || {
+            typist.write(&format!("{word}\r"));
+            std::thread::sleep(Duration::from_millis(200));
+            let awaited = format!("{word}: {size}");
+            typist.text().contains(&awaited) && screen.is_none_or(|screen| screen.text().contains(&awaited))
+        });
+    };
+    until_seen(&mut terminal, None, "first", "24 80");
     let watcher = Terminal::start(&rkt.command(["attach", "--mode=tty-out", pod.uuid()]));
-    std::thread::sleep(Duration::from_millis(500));
+    until_seen(&mut terminal, Some(&watcher), "second", "24 80");
     terminal.resize(33, 99);
-    std::thread::sleep(Duration::from_millis(200));
-    terminal.write("second\r");
-    for screen in [&terminal, &watcher] {
-        screen.wait_for("second: 33 99");
-    }
+    until_seen(&mut terminal, Some(&watcher), "third", "33 99");
     // Detached by its keys, which the app does not see; the app stays.
     terminal.write("\x10\x11");
     assert_eq!(terminal.wait(), 0);
     let mut again = Terminal::start(&rkt.command(["attach", pod.uuid()]));
-    std::thread::sleep(Duration::from_millis(500));
-    again.write("third\r");
-    again.wait_for("third: 24 80");
-    watcher.wait_for("third: 24 80");
+    until_seen(&mut again, Some(&watcher), "fourth", "24 80");
     rkt.rkt(["stop", pod.uuid()]).success();
     assert_eq!(again.wait(), 0);
     assert_eq!(watcher.wait(), 0);
@@ -275,7 +293,7 @@ fn an_app_that_is_started_again_can_be_attached_again() {
         attached.reads(&format!("got {word}\n"));
         let (status, out, _) = attached.end();
         assert_eq!((status, out.as_str()), (0, "end\n"));
-        wait_until_within(Duration::from_secs(20), "the app's end", || {
+        wait_until("the app's end", || {
             rkt.rkt(["app", "list", pod.uuid()]).success().stdout.contains("exited")
         });
     }
@@ -300,7 +318,7 @@ fn what_cannot_be_attached_is_refused_with_the_reason() {
     let rkt = Rkt::new();
     let plain = rkt.image("plain", |image| image.sh("sleep 1000"));
     let pod = rkt.start(args![&plain]);
-    pod.status();
+    pod.process("sleep 1000");
     rkt.rkt(["attach", pod.uuid()])
         .exits(254)
         .stderr_has("was started without --stdin, --stdout or --stderr");

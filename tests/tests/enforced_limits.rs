@@ -106,3 +106,37 @@ fn writes_to_block_devices_are_held_back() {
     let held = time(&args![&image, "--block-bandwidth=1Mi"]);
     assert!(held > free + Duration::from_secs(3), "{held:?} and {free:?} without a limit");
 }
+
+/// `rkt run` as a service with these properties.
+fn run_in_unit(rkt: &Rkt, properties: &[&str], arguments: &[std::ffi::OsString]) -> Outcome {
+    let inner = rkt.command(rkt.run_args(arguments));
+    let mut command = Command::new("systemd-run");
+    command.args(["--wait", "--pipe", "--quiet", "--collect"]);
+    command.args(properties.iter().map(|property| format!("--property={property}")));
+    run(command.arg("--").arg(inner.get_program()).args(inner.get_args()))
+}
+
+#[test]
+fn a_units_limits_hold_for_the_pod_that_it_wraps() {
+    let rkt = Rkt::new();
+    let image = rkt.image("hog", |image| image.sh(&hog(200)));
+    let end = run_in_unit(&rkt, &["MemoryMax=100M"], &args![&image]).stdout_lacks("survived");
+    assert_ne!(end.status, 0, "{end:?}");
+    rkt.collect();
+    run_in_unit(&rkt, &["MemoryMax=600M"], &args![&image]).success().stdout_has("survived");
+
+    let bomb = "(i=0; while [ $i -lt 200 ]; do sleep 3 & i=$((i+1)); done; echo not reached); exit 0";
+    let bomb = rkt.image("bomb", |image| image.sh(bomb));
+    let end = run_in_unit(&rkt, &["TasksMax=50"], &args![&bomb]).stdout_lacks("not reached");
+    assert!(end.stderr.contains("fork"), "{end:?}");
+
+    // The second line is that of the children.
+    let spin = rkt.image("spin", |image| image.sh("timeout 4 sh -c 'while :; do :; done'; times"));
+    let start = Instant::now();
+    let end = run_in_unit(&rkt, &["CPUQuota=20%"], &args![&spin]).success();
+    let wall = start.elapsed();
+    let user = end.lines()[1].split(['m', 's']).nth(1).unwrap().parse().unwrap();
+    let used = Duration::from_secs_f64(user);
+    assert!(wall >= Duration::from_secs(4));
+    assert!(used > wall / 20 && used < wall * 3 / 10, "{used:?} of {wall:?}: {end:?}");
+}

@@ -1,7 +1,9 @@
 //! `rkt attach`
 
+use std::{thread::sleep, time::Duration};
+
 use anyhow::{Context, Result, bail};
-use rkt_pod::{State, attach::End, layout, stage1::AttachArgs, streams::Streams};
+use rkt_pod::{PodDir, State, attach::End, layout, stage1::AttachArgs, streams::Streams};
 use serde_json::json;
 
 use super::{global::Global, need_root, uuids::Uuids};
@@ -9,6 +11,9 @@ use crate::{output, pod::describe::Description, stage1};
 
 /// What detaches where nothing else is chosen, as with other engines.
 const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
+
+/// How often we look for a pod that is about to start.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Connect to the standard streams of an app that runs.
 ///
@@ -52,10 +57,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     let mut problems = Vec::new();
     let description = Description::new(pod, &mut problems)?;
     let app = description.choose_app(args.app.as_deref(), problems)?;
-    let uuid = description.pod.uuid();
-    if description.state != State::Running {
-        bail!("pod {uuid:?} is not running (it is {})", description.state);
-    }
+    wait_for_start(&description.pod)?;
     let has = ends(&description, &app)?;
     if has.is_empty() {
         bail!(
@@ -76,6 +78,21 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
     let words =
         AttachArgs { app, ends, close_stdin: args.close_stdin, detach_keys: args.detach_keys.0.clone() };
     Err(stage1::attach(&stage1::program()?, &description.pod, &words))
+}
+
+/// Waits until the streams of the pod's apps are made, where it is about to start.
+fn wait_for_start(pod: &PodDir) -> Result<()> {
+    loop {
+        // Asked before looking: what runs and has noted nothing by then will.
+        let state = pod.state()?;
+        if state != State::Running {
+            bail!("pod {:?} is not running (it is {state})", pod.uuid());
+        }
+        if pod.runtime_state().is_ok() {
+            return Ok(());
+        }
+        sleep(INTERVAL);
+    }
 }
 
 /// What the app has to attach to.

@@ -141,8 +141,9 @@ impl Guest {
     /// Whether there is nothing more to do for it.
     pub(super) fn is_done(&self) -> bool {
         let over = self.outputs.iter().all(|output| output.ended && output.pending.is_empty());
-        // Who only types stays as long as the app hears it.
-        let is_over = if self.outputs.is_empty() { self.input.is_none() } else { over };
+        // Who only types stays until all of it has gone to the app.
+        let is_silent = self.input.as_ref().is_none_or(|input| input.flow.has_ended());
+        let is_over = if self.outputs.is_empty() { is_silent } else { over };
         self.refused || (self.app.is_some() && is_over)
     }
 
