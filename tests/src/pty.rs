@@ -73,6 +73,11 @@ impl Terminal {
         rustix::termios::tcsetwinsize(&self.master, size).unwrap();
     }
 
+    /// Takes the terminal away, as a connection that breaks does. It must be one that nobody looks at.
+    pub fn hang_up(&mut self) {
+        self.master = File::open("/dev/null").unwrap();
+    }
+
     /// Sends the command a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();

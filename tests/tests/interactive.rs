@@ -1,6 +1,6 @@
 //! An app on the user's terminal, and one without.
 
-use rkt_tests::{Rkt, Terminal, args};
+use rkt_tests::{Rkt, Terminal, args, wait_until};
 
 #[test]
 fn the_only_app_gets_the_terminal() {
@@ -51,5 +51,37 @@ fn without_it_stdin_is_empty_and_no_terminal() {
     let terminal = Terminal::start(&command);
     terminal.wait_for("no terminal");
     terminal.wait_for("0");
+    assert_eq!(terminal.wait(), 0);
+}
+
+/// A pod on a terminal, and its UUID.
+fn on_terminal(rkt: &Rkt, words: &[std::ffi::OsString]) -> (Terminal, String) {
+    let terminal = Terminal::start_unread(&rkt.command(rkt.run_args(words)));
+    wait_until("the pod", || !rkt.pods_on_disk().is_empty());
+    let uuid = rkt.only_pod();
+    wait_until("the app", || rkt.rkt(["ps", &uuid]).stdout.contains("sleep 1000"));
+    (terminal, uuid)
+}
+
+#[test]
+fn case_39_a_pod_ends_with_the_terminal_that_is_its_own() {
+    let rkt = Rkt::new();
+    let image = rkt.image("stays", |image| image.sh("exec sleep 1000"));
+    let (mut terminal, uuid) = on_terminal(&rkt, &args!["--interactive", &image]);
+    terminal.hang_up();
+    assert_eq!(terminal.wait(), 0);
+    rkt.rkt(["status", &uuid]).success().stdout_has("state=exited");
+}
+
+#[test]
+fn case_39_a_pod_goes_on_without_the_terminal_that_it_was_started_from() {
+    let rkt = Rkt::new();
+    let image = rkt.image("stays", |image| image.sh("while sleep 0.1; do echo tick; done & exec sleep 1000"));
+    let (mut terminal, uuid) = on_terminal(&rkt, &args![&image]);
+    terminal.hang_up();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    rkt.rkt(["status", &uuid]).success().stdout_has("state=running");
+    assert!(rkt.rkt(["ps", &uuid]).stdout.contains("sleep 1000"), "no signal has reached the app");
+    rkt.rkt(["stop", &uuid]).success();
     assert_eq!(terminal.wait(), 0);
 }

@@ -6,7 +6,7 @@ use rkt_pod::layout;
 use rustix::process::Signal;
 
 use super::supervise::{Stop, Supervisor};
-use crate::{output, terminal, wrap::Notify};
+use crate::{output, wrap::Notify};
 
 /// The PID of the service manager.
 const SERVICE_MANAGER: u32 = 1;
@@ -28,7 +28,7 @@ impl Supervisor<'_> {
             libc::SIGTERM if sender == SERVICE_MANAGER && self.stop.is_some() => {}
             signal if self.is_request_to_end(signal) => self.request_stop(Asker::Signal),
             // Where there is no terminal to lose, somebody wants the apps to read their configuration again.
-            libc::SIGHUP if !terminal::is_controlled() => {
+            libc::SIGHUP if !self.is_controlled => {
                 self.pass_on(Signal::HUP);
                 self.notify.reloaded();
             }

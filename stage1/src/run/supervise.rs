@@ -30,7 +30,7 @@ use crate::{
     output::{self, Output},
     pod::Pod,
     sys::SignalFd,
-    terminal::Terminal,
+    terminal::{self, Terminal},
     wrap::Notify,
 };
 
@@ -87,6 +87,8 @@ pub(crate) struct Supervisor<'a> {
     /// Where what apps write passes through, for those who are attached.
     pub(super) buffer: Vec<u8>,
     pub(super) terminal: Option<Terminal>,
+    /// Whether our session had a terminal when we started: once that is lost nobody knows any more.
+    pub(super) is_controlled: bool,
     pub(super) apps: Vec<App>,
     pub(super) notify: Notify,
     pub(super) stop: Option<Stop>,
@@ -136,6 +138,7 @@ impl<'a> Supervisor<'a> {
             attach,
             buffer: Vec::new(),
             terminal,
+            is_controlled: terminal::is_controlled(),
             apps,
             notify,
             stop: None,
