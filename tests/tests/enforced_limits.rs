@@ -130,13 +130,9 @@ fn a_units_limits_hold_for_the_pod_that_it_wraps() {
     let end = run_in_unit(&rkt, &["TasksMax=50"], &args![&bomb]).stdout_lacks("not reached");
     assert!(end.stderr.contains("fork"), "{end:?}");
 
-    // The second line is that of the children.
+    // The second line is that of the children. What it takes to start is held back as well.
     let spin = rkt.image("spin", |image| image.sh("timeout 4 sh -c 'while :; do :; done'; times"));
-    let start = Instant::now();
     let end = run_in_unit(&rkt, &["CPUQuota=20%"], &args![&spin]).success();
-    let wall = start.elapsed();
-    let user = end.lines()[1].split(['m', 's']).nth(1).unwrap().parse().unwrap();
-    let used = Duration::from_secs_f64(user);
-    assert!(wall >= Duration::from_secs(4));
-    assert!(used > wall / 20 && used < wall * 3 / 10, "{used:?} of {wall:?}: {end:?}");
+    let user: f64 = end.lines()[1].split(['m', 's']).nth(1).unwrap().parse().unwrap();
+    assert!((0.2..1.4).contains(&user), "{user} s of 4 s: {end:?}");
 }

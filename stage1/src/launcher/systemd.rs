@@ -347,6 +347,9 @@ impl Launcher for Systemd {
             ("Type", "notify".into()),
             ("NotifyAccess", "main".into()),
             ("KillMode", "mixed".into()),
+            // An app is killed as a whole, whosever limit it was: what is left of one after a part of it was killed is of no
+            // use.
+            ("OOMPolicy", "kill".into()),
             ("TimeoutStartUSec", u64::MAX.into()),
             ("TimeoutStopUSec", STOP_TIMEOUT_USEC.into()),
             ("StandardInputFileDescriptor", control.into()),
@@ -358,10 +361,6 @@ impl Launcher for Systemd {
         ];
         properties.extend(self.ties(true));
         properties.extend(units::properties(launch.limits, &self.devices));
-        if launch.limits.memory.is_some() || self.limits.memory.is_some() {
-            // An app is killed as a whole: what is left of one after a part of it was killed is of no use.
-            properties.push(("OOMPolicy", "kill".into()));
-        }
         if !launch.devices.is_empty() {
             let mut allowed = vec![(TUN.to_owned(), "rwm".to_owned())];
             allowed.extend(launch.devices.iter().map(device_allow));

@@ -426,7 +426,13 @@ impl<'a> Supervisor<'a> {
                 while self.apps[app].control.is_some() && self.has_report(app) {
                     self.control(app);
                 }
-                let status = self.apps[app].failure.or(self.apps[app].reported).unwrap_or(status);
+                let mut status = self.apps[app].failure.or(self.apps[app].reported).unwrap_or(status);
+                // systemd stops what has lost a process for lack of memory: nobody has asked for that, and it has not ended well.
+                let is_consequence = stopped && out_of_memory && self.stop.is_none();
+                if is_consequence && matches!(status, 0 | 143) {
+                    status = KILLED;
+                }
+                let stopped = stopped && !is_consequence;
                 if out_of_memory && self.apps[app].status.is_none() {
                     self.out_of_memory(app);
                 }
