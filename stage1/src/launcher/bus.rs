@@ -20,11 +20,12 @@ use rustix::{
 };
 use zbus::{Connection, Message, MessageStream, message};
 
+use super::slots::{self, Slot};
+
 /// How long the bus, or a service on it, may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the bus answers where a service has more to read than it keeps: for systemd 64 calls with a descriptor, as many pods
-/// as are started at once.
+/// What the bus answers where a service has more to read than it keeps.
 const CROWDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
 
 /// How long a call is tried again after that answer.
@@ -46,12 +47,16 @@ pub(crate) struct Bus {
     sent: Sent,
 }
 
-/// Calls that were not answered yet, by their serial numbers, and when each was made.
-type Sent = Arc<Mutex<HashMap<NonZeroU32, (Message, Instant)>>>;
+/// Calls that were not answered yet, by their serial numbers.
+type Sent = Arc<Mutex<HashMap<NonZeroU32, Call>>>;
 
-/// Before a call is made again. Processes that were started together differ in it.
-fn pause() -> Duration {
-    Duration::from_millis(20 + u64::from(std::process::id() % 41))
+/// One of them.
+#[derive(Debug)]
+struct Call {
+    message: Message,
+    since: Instant,
+    /// What it keeps until it is answered.
+    _slot: Option<Slot>,
 }
 
 impl Connecting {
@@ -105,13 +110,14 @@ async fn drive(result: &mpsc::SyncSender<Result<Bus>>) {
         let call = answered.and_then(|serial| {
             Some((serial, sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&serial)?))
         });
-        if let Some((serial, (call, since))) = call
+        if let Some((serial, call)) = call
             && is_crowded(&message)
-            && since.elapsed() < CROWDED_TIMEOUT
+            && call.since.elapsed() < CROWDED_TIMEOUT
         {
-            std::thread::sleep(pause());
-            sent.lock().unwrap_or_else(PoisonError::into_inner).insert(serial, (call.clone(), since));
-            if connection.send(&call).await.is_ok() {
+            std::thread::sleep(slots::pause());
+            let again = call.message.clone();
+            sent.lock().unwrap_or_else(PoisonError::into_inner).insert(serial, call);
+            if connection.send(&again).await.is_ok() {
                 continue;
             }
         }
@@ -179,7 +185,7 @@ impl Bus {
                 Err(zbus::Error::MethodError(name, ..))
                     if name.as_str() == CROWDED && since.elapsed() < CROWDED_TIMEOUT =>
                 {
-                    std::thread::sleep(pause());
+                    std::thread::sleep(slots::pause());
                 }
                 other => return other,
             }
@@ -204,6 +210,14 @@ impl Bus {
     where
         B: serde::Serialize + zbus::DynamicType,
     {
+        self.send_with(method, body, None)
+    }
+
+    /// The same for a call that carries a descriptor, for which a slot has been taken.
+    pub(super) fn send_with<B>(&self, method: Method, body: &B, slot: Option<Slot>) -> Result<NonZeroU32>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
         let build = || -> zbus::Result<Message> {
             Message::method_call(method.object, method.name)
                 .destination(method.service)
@@ -213,7 +227,7 @@ impl Bus {
         let message = build().map_err(|error| anyhow!("call {}: {error}", method.name))?;
         let serial = message.primary_header().serial_num();
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.insert(serial, (message.clone(), Instant::now()));
+        sent.insert(serial, Call { message: message.clone(), since: Instant::now(), _slot: slot });
         drop(sent);
         zbus::block_on(self.connection.send(&message))
             .map_err(|error| anyhow!("call {}: {error}", method.name))?;

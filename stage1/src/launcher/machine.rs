@@ -7,6 +7,7 @@ use zbus::{Variant, fdo, wire::Fd};
 
 use super::{
     bus::{Bus, Method},
+    slots::Slot,
     unit::escape_dashes,
 };
 use crate::{init::Init, pod::Pod};
@@ -63,6 +64,7 @@ pub(crate) fn register(
         ("NetworkInterfaces", interfaces.into()),
     ];
     let method = Method { name: "RegisterMachineEx", ..MACHINED };
+    let _slot = Slot::take()?;
     let registered = match bus.call(method, &(name, &properties[..])) {
         Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::UnknownMethod(_)) => {
             let pid = u32::try_from(leader.pid.as_raw_nonzero().get())?;

@@ -4,6 +4,7 @@ mod bus;
 mod control;
 mod direct;
 mod machine;
+mod slots;
 mod surroundings;
 mod systemd;
 mod unit;

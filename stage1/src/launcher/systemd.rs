@@ -17,6 +17,7 @@ use super::{
     Event, Launch, Launcher,
     bus::{Bus, Method, TIMEOUT},
     machine,
+    slots::Slot,
     surroundings::{Bounds, Surroundings},
     unit::{app_unit, device_allow, object_path},
     watch::{PropertiesChanged, Unit},
@@ -373,7 +374,9 @@ impl Launcher for Systemd {
         let is_first = launch.app == 0 && self.opening.is_none();
         let with_it = if is_first { self.pod_units() } else { Vec::new() };
         let start = Method { name: "StartTransientUnit", ..MANAGER };
-        let serial = self.bus.send(start, &(unit.name.as_str(), "fail", &properties, with_it))?;
+        let slot = Some(Slot::take()?);
+        let body = (unit.name.as_str(), "fail", &properties, with_it);
+        let serial = self.bus.send_with(start, &body, slot)?;
         self.units[launch.app].start = Some(serial);
         Ok(None)
     }
