@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Read, time::Duration};
 
-use appc::discovery::Place;
+use appc::{discovery::Place, names};
 use jiff::Timestamp;
 use ureq::{
     Agent,
@@ -122,7 +122,7 @@ impl<'a> Client<'a> {
             .disable_verification(self.insecure_tls)
             .root_certs(RootCerts::PlatformVerifier)
             .build();
-        Agent::config_builder()
+        let config = Agent::config_builder()
             .https_only(schemes == Schemes::Https)
             .http_status_as_error(false)
             .max_redirects_will_error(false)
@@ -134,8 +134,8 @@ impl<'a> Client<'a> {
             .timeout_global(Some(altogether))
             .tls_config(tls)
             .user_agent(concat!("rkt/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into()
+            .build();
+        names::agent(config)
     }
 
     /// A document of at most `limit` bytes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use appc::discovery::Place;
+use appc::{discovery::Place, names};
 use ureq::{
     Agent,
     tls::{RootCerts, TlsConfig},
@@ -43,7 +43,7 @@ impl Client {
             .tls_config(tls)
             .user_agent(concat!("actool/", env!("CARGO_PKG_VERSION")))
             .build();
-        Client { agent: config.into(), insecure, port }
+        Client { agent: names::agent(config), insecure, port }
     }
 
     /// The page of a place.
