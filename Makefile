@@ -121,6 +121,7 @@ install: release
 	install -D -m 0644 -t "$(share)/doc/rkt" README.md CHANGELOG.md LICENSE docs/*.md
 	install -D -m 0644 -t "$(share)/doc/rkt/examples" units/examples/*
 	install -D -m 0644 -t "$(DESTDIR)$(PREFIX)/lib/systemd/network" units/10-rkt.network
+	install -D -m 0644 units/bus-limits.conf "$(DESTDIR)/etc/dbus-1/system.d/rkt.conf"
 	"$(optimised)/rkt" man "$(share)/man/man1"
 	install -d "$(share)/bash-completion/completions" "$(share)/zsh/site-functions" "$(share)/fish/vendor_completions.d"
 	"$(optimised)/rkt" completion bash >"$(share)/bash-completion/completions/rkt"

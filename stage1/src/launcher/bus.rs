@@ -141,8 +141,18 @@ async fn connect() -> Result<(Connection, Arc<OwnedFd>)> {
         .method_timeout(TIMEOUT)
         .build()
         .await
-        .map_err(|error| anyhow!("connect to the system bus: {error}"))?;
+        .map_err(|error| anyhow!("connect to the system bus: {error}{}", advice(&error)))?;
     Ok((connection, Arc::new(wake)))
+}
+
+/// What to do about it.
+fn advice(error: &zbus::Error) -> &'static str {
+    if error.to_string().contains(CROWDED) {
+        "; each pod keeps a connection: raise max_connections_per_user in /etc/dbus-1/system.d (rkt's bus-limits.conf \
+         does), or run pods with --supervisor=direct"
+    } else {
+        ""
+    }
 }
 
 /// A method of an object on the bus.
