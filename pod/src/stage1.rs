@@ -107,6 +107,8 @@ pub struct RunArgs {
     /// `--dns-conf-mode=resolv=MODE,hosts=MODE`: where `/etc/resolv.conf` and `/etc/hosts` come from: `default` (networks or
     /// the image), `host`, `none`, or `stage0`, which has written them ([`crate::layout::RESOLV`], [`crate::layout::HOSTS`]).
     pub dns_conf_mode: String,
+    /// `--journal=pod`: the pod has a journal of its own. Ours.
+    pub own_journal: bool,
     /// `--mutable`: apps come and go while the pod runs, and none has to be there.
     pub mutable: bool,
     /// `--ipc=auto|private|parent`
@@ -148,6 +150,7 @@ impl RunArgs {
             (self.insecure_seccomp, "--disable-seccomp"),
             (self.strict_isolators, "--strict-isolators"),
             (self.mutable, "--mutable"),
+            (self.own_journal, "--journal=pod"),
         ] {
             if set {
                 args.push(flag.into());
@@ -291,12 +294,19 @@ pub struct RuntimeState {
     pub not_enforced: Vec<String>,
 }
 
+/// The namespace of the journal that a pod has for itself (`journalctl --namespace`).
+pub fn journal_namespace(uuid: &str) -> String {
+    format!("rkt-{uuid}")
+}
+
 /// Where the apps' output is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogSink {
     /// In the journal, found by the field `RKT_POD_UUID`.
     Journal,
+    /// In a journal of the pod's own: [`journal_namespace`].
+    PodJournal,
     /// In files below [`crate::layout::LOGS`].
     #[default]
     Files,

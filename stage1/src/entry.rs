@@ -14,7 +14,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal},
 };
 
-use crate::{cgroup, launcher, network};
+use crate::{cgroup, journal, launcher, network};
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,11 +55,13 @@ pub(crate) fn gc() -> Result<u8> {
     let path = pod.path();
     let data = path.ancestors().nth(3).unwrap_or(Path::new("/"));
     network::collect(data, &path, &uuid)?;
-    match pod.runtime_state() {
-        Ok(state) if state.supervisor != Supervisor::Systemd => Ok(0),
+    let status = match pod.runtime_state() {
+        Ok(state) if state.supervisor != Supervisor::Systemd => 0,
         // Also where it died before it could say how it runs.
-        _ => stop_slice(&uuid),
-    }
+        _ => stop_slice(&uuid)?,
+    };
+    journal::remove(&uuid)?;
+    Ok(status)
 }
 
 fn arguments(known: &[&str]) -> Result<(Vec<String>, String)> {

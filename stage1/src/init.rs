@@ -17,7 +17,7 @@ use rustix::{
 use stage2::control::Failure;
 
 use crate::{
-    mounts,
+    journal, mounts,
     pod::Pod,
     sys::{self, CloneSpec, Namespaces},
     users,
@@ -49,6 +49,8 @@ pub(crate) struct Options<'a> {
     pub(crate) users: Option<Range>,
     /// Kernel settings of the pod: files below `/proc/sys`, and what is written to them.
     pub(crate) settings: &'a [(String, String)],
+    /// The files of the pod's journal, where it has one of its own.
+    pub(crate) journal: Option<OwnedFd>,
     /// The cgroup for init.
     pub(crate) cgroup: Option<OwnedFd>,
 }
@@ -100,6 +102,14 @@ impl Init {
         for (file, value) in options.settings {
             argv.push(CString::new(format!("--sysctl={file}={value}"))?);
         }
+        let mut descriptors =
+            vec![null.as_fd(), null.as_fd(), rustix::stdio::stderr(), rootfs.as_fd(), theirs.as_fd()];
+        if let Some(journal) = &options.journal {
+            let place = journal::place(&pod.uuid);
+            mounts::make_in_pod_root(pod, &place)?;
+            argv.push(CString::new(format!("--journal={place}"))?);
+            descriptors.push(journal.as_fd());
+        }
         let map = |pid| options.users.map_or(Ok(()), |range| users::map(pid, range));
         if options.users.is_some() {
             namespaces = namespaces.user();
@@ -108,13 +118,7 @@ impl Init {
             program: program.as_fd(),
             argv: &argv,
             environment: &[c"container=rkt".to_owned()],
-            descriptors: &[
-                null.as_fd(),
-                null.as_fd(),
-                rustix::stdio::stderr(),
-                rootfs.as_fd(),
-                theirs.as_fd(),
-            ],
+            descriptors: &descriptors,
             namespaces,
             cgroup: options.cgroup.as_ref().map(AsFd::as_fd),
             map_users: options.users.is_some().then_some(&map),

@@ -9,6 +9,7 @@ mod enter;
 mod entry;
 mod flow;
 mod init;
+mod journal;
 mod launcher;
 mod listen;
 mod mounts;

@@ -48,6 +48,18 @@ pub(crate) fn pod_root(pod: &Pod) -> Result<OwnedFd> {
     detach(&root, false).context("detach the pod's root")
 }
 
+/// Makes a directory in the pod's root, where it is missing: init, which may have a user namespace, could not.
+pub(crate) fn make_in_pod_root(pod: &Pod, path: &str) -> Result<()> {
+    let mut directory = open_beneath(&pod.directory, layout::STAGE1_ROOTFS)?;
+    for name in path.split('/') {
+        match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => directory = open_beneath(&directory, name)?,
+            Err(errno) => return Err(errno).with_context(|| format!("make {path} in the pod's root")),
+        }
+    }
+    Ok(())
+}
+
 /// The file that the names of other pods come in, where the pod has one.
 pub(crate) fn hosts(pod: &Pod) -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;

@@ -21,9 +21,12 @@ pub(crate) fn left(base: &Path, pods: &[String], launcher: Launcher) -> Vec<Stri
         "/run",
         "/run/rkt",
         "/run/netns",
+        "/run/systemd",
         "/run/systemd/machines",
         "/run/systemd/nspawn",
         "/run/systemd/transient",
+        "/var/log/journal",
+        "/run/log/journal",
     ] {
         left.extend(names(Path::new(directory), &traces));
     }

@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use rkt_pod::{PodDir, State, layout, stage1::LogSink};
+use rkt_pod::{
+    PodDir, State, layout,
+    stage1::{LogSink, journal_namespace},
+};
 
 use super::{global::Global, uuids::Uuids};
 use crate::{output, pod::describe::Description};
@@ -69,7 +72,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<u8> {
         bail!("pod {} has not been started (it is {})", description.pod.uuid(), description.state);
     };
     match runtime.log {
-        LogSink::Journal => journal(&description, args),
+        LogSink::Journal => journal(&description, args, None),
+        LogSink::PodJournal => journal(&description, args, Some(journal_namespace(description.pod.uuid()))),
         LogSink::None => {
             bail!("pod {} is interactive: its output went to its terminal", description.pod.uuid())
         }
@@ -90,13 +94,14 @@ impl Args {
     }
 }
 
-/// Has journalctl read: the journal's own reader knows its formats, and how to follow it.
-fn journal(description: &Description, args: &Args) -> Result<u8> {
+/// Has journalctl read the host's journal, or that of a namespace: the journal's own reader knows its formats, and how to follow it.
+fn journal(description: &Description, args: &Args, namespace: Option<String>) -> Result<u8> {
     let prefixed = args.app.is_none() && description.apps().len() > 1;
     let mut command = Command::new("/usr/bin/journalctl");
     // Nothing of the caller's makes it load, run or read something else.
     command.env_clear();
     command.args(["--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE,RKT_APP_NAME"]);
+    command.args(namespace.map(|name| format!("--namespace={name}")));
     if args.follow {
         command.arg("--follow");
     }

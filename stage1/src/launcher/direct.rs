@@ -248,6 +248,11 @@ impl Launcher for Direct {
         }
     }
 
+    fn close(&mut self) -> Vec<anyhow::Error> {
+        // Files close by themselves.
+        Vec::new()
+    }
+
     fn finish(&mut self, _orderly: bool) -> Vec<anyhow::Error> {
         let removed = self.cgroup.as_ref().map(|cgroup| cgroup.remove().context("remove the pod's cgroup"));
         removed.into_iter().filter_map(Result::err).collect()

@@ -13,7 +13,7 @@ mod watch;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::Result;
-use rkt_pod::stage1::{RuntimeState, Supervisor};
+use rkt_pod::stage1::{LogSink, RuntimeState, Supervisor};
 use rustix::process::{Pid, Signal};
 
 use crate::{
@@ -105,6 +105,8 @@ pub(crate) trait Launcher {
     /// Removes what is left of the pod outside its directory, after its init is gone. `orderly`: its init ended after
     /// its apps did.
     fn finish(&mut self, orderly: bool) -> Vec<anyhow::Error>;
+    /// Lets go of where the output is kept, after its last line. Comes last.
+    fn close(&mut self) -> Vec<anyhow::Error>;
 }
 
 /// Ends the pod: its processes, and what it has left outside its directory. Returns what could not be removed.
@@ -129,11 +131,12 @@ pub(crate) fn choose(
     cgroup: Option<crate::cgroup::PodCgroup>,
     state: &mut RuntimeState,
 ) -> Result<Box<dyn Launcher>> {
+    let own_journal = state.log == LogSink::PodJournal;
     let connection = match connecting {
         None => None,
         Some(connecting) => match connecting.wait() {
             Ok(bus) => Some(bus),
-            Err(error) if wanted == Supervisor::Systemd => return Err(error),
+            Err(error) if wanted == Supervisor::Systemd || own_journal => return Err(error),
             Err(error) => {
                 state.supervisor_reason = Some(format!("{error:#}"));
                 None
@@ -143,7 +146,7 @@ pub(crate) fn choose(
     match connection {
         Some(bus) => {
             state.supervisor = Supervisor::Systemd;
-            Ok(Box::new(systemd::Systemd::new(pod, init, bus)?))
+            Ok(Box::new(systemd::Systemd::new(pod, init, bus, own_journal)?))
         }
         None => {
             state.supervisor = Supervisor::Direct;

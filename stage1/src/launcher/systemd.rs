@@ -25,6 +25,7 @@ use super::{
 use crate::{
     cgroup,
     init::{self, Init},
+    journal,
     network::Network,
     pod::{Pod, PodApp},
     resources::{Controller, Limits, enforced, units},
@@ -71,6 +72,8 @@ pub(crate) struct Systemd {
     registered: bool,
     /// The serial number of the call that makes slice and scope, where no app's does.
     opening: Option<NonZeroU32>,
+    /// What listens for the pod's own journal, where it has one. The slice keeps it until the last line is said.
+    journal: Option<[String; 2]>,
     units: Vec<Unit>,
     /// What the pod as a whole may take of the machine.
     limits: Limits,
@@ -94,7 +97,7 @@ struct MachineUnit {
 
 impl Systemd {
     /// Asks for news of the pod's units.
-    pub(crate) fn new(pod: &Pod, init: &Init, bus: Bus) -> Result<Systemd> {
+    pub(crate) fn new(pod: &Pod, init: &Init, bus: Bus, own_journal: bool) -> Result<Systemd> {
         let units: Vec<Unit> = pod.apps.iter().map(|app| unit_of(&pod.uuid, app)).collect();
         let surroundings = Surroundings::own();
         let slice = machine::slice(&pod.uuid, surroundings.slice.as_deref());
@@ -119,6 +122,7 @@ impl Systemd {
             machine,
             registered: false,
             opening: None,
+            journal: own_journal.then(|| journal::sockets(&pod.uuid)),
             units,
             limits: Limits::default(),
             bounds: Bounds::default(),
@@ -132,7 +136,7 @@ impl Systemd {
     /// unit that leaves takes it along, and a scope of machined's making would cost as much time as an app does.
     fn pod_units(&self) -> AuxiliaryUnits<'_> {
         let mut slice = self.slice_properties();
-        slice.push(("StopWhenUnneeded", true.into()));
+        slice.push(("StopWhenUnneeded", self.journal.is_none().into()));
         let mut units: AuxiliaryUnits<'_> = vec![(self.slice.as_str(), slice)];
         units.extend(self.scope());
         units
@@ -142,6 +146,13 @@ impl Systemd {
         let mut slice: Properties<'_> =
             vec![("Description", format!("Apps of rkt pod {}", self.uuid).into())];
         slice.extend(self.ties(false));
+        // As services with a namespace of the journal (`LogNamespace=`) are tied to it.
+        for tie in ["Requires", "After"] {
+            slice.extend(self.journal.as_ref().map(|sockets| {
+                let sockets: Vec<&str> = sockets.iter().map(String::as_str).collect();
+                (tie, sockets.into())
+            }));
+        }
         slice.extend(units::properties(&self.limits, &self.devices));
         self.bounds.apply(&mut slice);
         slice
@@ -214,6 +225,12 @@ impl Systemd {
                 return Ok(());
             }
         }
+    }
+
+    /// Has systemd stop a unit, if it is there.
+    fn stop(&self, unit: &str) -> Result<()> {
+        let stop = Method { name: "StopUnit", ..MANAGER };
+        self.bus.call_unless(stop, &(unit, "replace"), NO_SUCH_UNIT)
     }
 
     /// Whether a unit does not run, and is not about to.
@@ -469,10 +486,20 @@ impl Launcher for Systemd {
             errors.extend(unregistered.err().filter(|_| self.registered));
         }
         // The slice ends with the pod's init. Where init died before it was in its scope, nothing else would end it.
-        if !orderly || self.opening.is_some() {
-            let stop = Method { name: "StopUnit", ..MANAGER };
-            let stopped = self.bus.call_unless(stop, &(self.slice.as_str(), "replace"), NO_SUCH_UNIT);
-            errors.extend(stopped.context("stop the pod's slice").err());
+        if self.journal.is_none() && (!orderly || self.opening.is_some()) {
+            errors.extend(self.stop(&self.slice).context("stop the pod's slice").err());
+        }
+        errors
+    }
+
+    fn close(&mut self) -> Vec<anyhow::Error> {
+        let mut errors = Vec::new();
+        if let Some(sockets) = &self.journal {
+            errors.extend(journal::synchronize(&self.uuid).err());
+            // Journald goes with what listens for it.
+            for unit in sockets.iter().chain([&self.slice]) {
+                errors.extend(self.stop(unit).with_context(|| format!("stop {unit}")).err());
+            }
         }
         errors
     }

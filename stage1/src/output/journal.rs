@@ -7,6 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io::IoSlice,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
     rc::Rc,
 };
 
@@ -17,7 +18,7 @@ use rustix::{
 
 use super::{Stream, lines::Line};
 
-/// Where journald listens.
+/// Where the host's journald listens.
 pub(crate) const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How much may be on its way to journald, in bytes: what its own clients ask for.
@@ -27,6 +28,8 @@ const SEND_BUFFER: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Journal {
     uuid: String,
+    /// Where journald listens.
+    address: PathBuf,
     /// The service that shows the lines as its own.
     service: Option<String>,
     socket: Option<OwnedFd>,
@@ -46,10 +49,11 @@ struct Entry {
 }
 
 impl Journal {
-    /// For the pod `uuid`, started in a unit whose own streams lead to the journal: each line is the unit's as well.
-    pub(crate) fn new(uuid: &str, service: Option<String>) -> Journal {
+    /// For the pod `uuid`, at the socket `address`. Where the pod was started in a unit whose own streams lead to the
+    /// journal, each line is the unit's as well.
+    pub(crate) fn new(uuid: &str, address: PathBuf, service: Option<String>) -> Journal {
         let (fields, pending) = (HashMap::new(), VecDeque::new());
-        Journal { uuid: uuid.to_owned(), service, socket: None, fields, pending }
+        Journal { uuid: uuid.to_owned(), address, service, socket: None, fields, pending }
     }
 
     /// Sends one line, or keeps it until journald takes it. Where no journald is, it is lost.
@@ -111,7 +115,7 @@ impl Journal {
         // A second time where journald listens anew, at another socket.
         for _ in 0..2 {
             if self.socket.is_none() {
-                self.socket = connect().ok();
+                self.socket = connect(&self.address).ok();
             }
             let Some(socket) = &self.socket else { return true };
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -125,13 +129,13 @@ impl Journal {
     }
 }
 
-fn connect() -> Result<OwnedFd, Errno> {
+fn connect(address: &Path) -> Result<OwnedFd, Errno> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     if sockopt::set_socket_send_buffer_size_force(&socket, SEND_BUFFER).is_err() {
         // What fits by default has to do.
     }
-    rustix::net::connect(&socket, &SocketAddrUnix::new(SOCKET)?)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(address)?)?;
     Ok(socket)
 }
 

@@ -79,7 +79,13 @@ impl Output {
     pub(crate) fn new(pod: &Pod, log: LogSink) -> Result<Output> {
         let names = || pod.apps.iter().map(|app| app.name().to_owned());
         let sink = match log {
-            LogSink::Journal => Sink::Journal(Journal::new(&pod.uuid, journal::service())),
+            LogSink::Journal => {
+                Sink::Journal(Journal::new(&pod.uuid, journal::SOCKET.into(), journal::service()))
+            }
+            LogSink::PodJournal => {
+                let address = crate::journal::socket(&pod.uuid);
+                Sink::Journal(Journal::new(&pod.uuid, address, journal::service()))
+            }
             LogSink::Files | LogSink::None => Sink::Files(
                 names().map(|name| LogFile::create(&pod.directory, &name)).collect::<Result<_>>()?,
             ),

@@ -32,6 +32,7 @@ fn parse_from(arguments: impl Iterator<Item = OsString>) -> Result<RunArgs> {
             ("--disable-paths", None) => args.insecure_paths = true,
             ("--strict-isolators", None) => args.strict_isolators = true,
             ("--mutable", None) => args.mutable = true,
+            ("--journal", Some("pod")) => args.own_journal = true,
             ("--disable-seccomp", None) => args.insecure_seccomp = true,
             ("--net", Some(value)) => args.net = value.to_owned(),
             ("--private-users", Some(value)) => {
@@ -83,6 +84,7 @@ mod tests {
             insecure_seccomp: true,
             strict_isolators: true,
             dns_conf_mode: "resolv=host,hosts=default".to_owned(),
+            own_journal: true,
             mutable: true,
             ipc: Some("parent".to_owned()),
             supervisor: Supervisor::Direct,

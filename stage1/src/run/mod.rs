@@ -32,6 +32,7 @@ use crate::{
     attach::Attach,
     cgroup::PodCgroup,
     init::{self, Init},
+    journal,
     launcher::{self, Connecting, Control, Launch, Launcher},
     mounts,
     network::Network,
@@ -56,6 +57,9 @@ pub(crate) fn main() -> Result<u8> {
     let signals = block_signals()?;
     // Connecting takes as long as making the namespaces does: both at once.
     let (connecting, no_bus) = connect(args.supervisor)?;
+    if args.own_journal && connecting.is_none() {
+        bail!("--journal=pod: a pod has a journal of its own only where systemd starts its apps");
+    }
     let pod = Pod::load(&args.uuid, args.mutable)?;
     // The cgroup of init is needed before the bus has answered. Where systemd is likely, it makes the cgroups.
     let (cgroup, no_cgroup) = match connecting {
@@ -91,7 +95,8 @@ pub(crate) fn main() -> Result<u8> {
     failpoint!("pod-ended");
     let is_clean = network.end(&pod) && supervisor.is_clean();
     failpoint!("pod-unnetworked");
-    if is_clean {
+    // A journal stays until the pod is collected.
+    if is_clean && !args.own_journal {
         note_end(&pod);
     }
     ended
@@ -124,7 +129,11 @@ fn make<'a>(
     network.attach(pod, init)?;
     network.introduce(pod, || etc::shared_hosts(pod, args))?;
     failpoint!("pod-networked");
-    state.log = if args.interactive { LogSink::None } else { output::choose_log() };
+    state.log = match args {
+        RunArgs { interactive: true, .. } => LogSink::None,
+        RunArgs { own_journal: true, .. } => LogSink::PodJournal,
+        _ => output::choose_log(),
+    };
     let mut output = Output::new(pod, state.log)?;
     let mut attach = Attach::default();
     let terminal = if args.interactive { Terminal::open()? } else { None };
@@ -182,7 +191,8 @@ fn make<'a>(
         Err(error) => {
             // Without init nothing else works: what it complains of is the reason.
             let error = init.complaint().unwrap_or(error);
-            for left in launcher::end(launcher.as_mut(), init, false)? {
+            let left = launcher::end(launcher.as_mut(), init, false)?;
+            for left in left.into_iter().chain(launcher.close()) {
                 output::say(&format!("{left:#}"));
             }
             Err(error)
@@ -364,7 +374,9 @@ fn start_init(args: &RunArgs, pod: &Pod, network: &Network, cgroup: Option<&PodC
     let cgroup = cgroup.map(|pod| pod.child("init.scope")).transpose().context("make the cgroup of init")?;
     let hostname = args.hostname.as_deref().unwrap_or(&default_hostname);
     let users = args.private_users;
-    Init::start(pod, &init::Options { hostname, own_network, own_ipc, users, settings: &settings, cgroup })
+    let journal = args.own_journal.then(|| journal::make(&pod.uuid)).transpose()?;
+    let settings = &settings;
+    Init::start(pod, &init::Options { hostname, own_network, own_ipc, users, settings, journal, cgroup })
 }
 
 /// The kernel settings that the pod asks for. Those of namespaces that it shares with the host are not its own to set.

@@ -157,11 +157,12 @@ impl<'a> Supervisor<'a> {
         let watched = self.watch(signals);
         // Whatever happened, the pod's processes end with init and what the launcher made is removed.
         let orderly = watched.is_ok() && self.init_gone.is_none();
-        let left = launcher::end(self.launcher.as_mut(), self.init, orderly)?;
+        let mut left = launcher::end(self.launcher.as_mut(), self.init, orderly)?;
         if watched.is_err() {
             self.apps.iter_mut().for_each(|app| app.status = app.status.or(Some(KILLED)));
         }
         self.last_words(signals)?;
+        left.extend(self.launcher.close());
         self.is_clean = orderly && left.is_empty();
         for left in left {
             output::say(&format!("{left:#}"));

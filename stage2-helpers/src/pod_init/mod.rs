@@ -1,7 +1,7 @@
 //! PID 1 of the pod: owns its namespaces, reaps its orphans, and passes on who wants its end.
 //!
 //! It is started in new namespaces with two descriptors: 3, the pod's root as a detached mount, and 4, the control
-//! socket to stage1. On that it says `R` when the namespaces are ready, or a [`Failure`] as JSON, and `P` when somebody
+//! socket to stage1; and 5, the files of the pod's journal, where it has one of its own. On the socket it says `R` when the namespaces are ready, or a [`Failure`] as JSON, and `P` when somebody
 //! asks for the pod's end. It dies with stage1, and all of the pod dies with it.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +28,8 @@ struct Options {
     loopback: bool,
     /// Files below `/proc/sys`, and what is written to them.
     settings: Vec<(String, String)>,
+    /// Where in the root the files of the pod's journal are mounted, which are descriptor 5.
+    journal: Option<String>,
 }
 
 /// Runs until stage1 kills it or lets go of it. Returns otherwise where the namespaces cannot be made ready.
@@ -55,7 +57,9 @@ fn say(control: &OwnedFd, message: &[u8]) {
 fn prepare(control: &OwnedFd) -> Result<OwnedFd> {
     let options = parse(std::env::args().skip(1))?;
     let root = sys::inherited(3).at("take over", "the pod's root", exit::FDS)?;
-    sys::close_from(5).at("close", "descriptors", exit::FDS)?;
+    let journal = options.journal.as_ref().map(|_| sys::inherited(5)).transpose();
+    let journal = journal.at("take over", "the pod's journal", exit::FDS)?;
+    sys::close_from(if journal.is_some() { 6 } else { 5 }).at("close", "descriptors", exit::FDS)?;
     sys::block_signals().at("block", "signals", exit::FDS)?;
     // The pod's directories are for all to enter, whatever the umask of who started it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -77,7 +81,7 @@ fn prepare(control: &OwnedFd) -> Result<OwnedFd> {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None);
         socket.and_then(sys::loopback_up).at("bring up", "the loopback interface", exit::NAMESPACE)?;
     }
-    let has_proc = build_root(&root)?;
+    let has_proc = build_root(&root, options.journal.as_deref().zip(journal))?;
     if !has_proc && let Some((file, _)) = options.settings.first() {
         let reason = "parts of the host's /proc are covered, so that a user namespace gets none";
         return Err(failure("set kernel setting", file, reason, exit::NAMESPACE));
@@ -93,6 +97,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
     for argument in arguments {
         match argument.split_once('=') {
             Some(("--hostname", name)) => name.clone_into(&mut options.hostname),
+            Some(("--journal", path)) => options.journal = Some(path.to_owned()),
             Some(("--sysctl", setting)) => match setting.split_once('=') {
                 Some((file, value)) => options.settings.push((file.to_owned(), value.to_owned())),
                 None => return Err(failure("read argument", argument, "it has no value", exit::FDS)),
@@ -122,7 +127,7 @@ fn die_with_parent(control: &OwnedFd) -> Result<()> {
 
 /// The pod's own root: what apps have in common, and where they find it. Read-only, and never seen on the host. Returns
 /// whether it has a procfs, which is for kernel settings only: each app gets its own.
-fn build_root(root: &OwnedFd) -> Result<bool> {
+fn build_root(root: &OwnedFd, journal: Option<(&str, OwnedFd)>) -> Result<bool> {
     let status = exit::NAMESPACE;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at(
         "make private",
@@ -155,6 +160,11 @@ fn build_root(root: &OwnedFd) -> Result<bool> {
         let place = mounts::directory(root, path).at("make directory", path, status)?;
         let mount = mounts::filesystem(kind, options, attributes).at("make file system", kind, status)?;
         mounts::attach(mount, place).at("mount", path, status)?;
+    }
+    if let Some((path, files)) = journal {
+        mounts::directory(root, path)
+            .and_then(|place| mounts::attach(files, place))
+            .at("mount", path, status)?;
     }
     sys::set_attributes(root, sys::Attributes::READ_ONLY.and(sys::Attributes::NO_DEVICES), false).at(
         "make read-only",
@@ -236,8 +246,10 @@ mod tests {
     fn arguments_are_few() {
         let parse = |arguments: &[&str]| parse(arguments.iter().map(|a| (*a).to_owned()));
         let settings = vec![("kernel/sem".to_owned(), "1 2=3".to_owned())];
-        let want = Options { hostname: "a".to_owned(), loopback: true, settings };
-        assert_eq!(parse(&["--hostname=a", "--loopback", "--sysctl=kernel/sem=1 2=3"]).unwrap(), want);
+        let journal = Some("a/b".to_owned());
+        let want = Options { hostname: "a".to_owned(), loopback: true, settings, journal };
+        let words = ["--hostname=a", "--loopback", "--sysctl=kernel/sem=1 2=3", "--journal=a/b"];
+        assert_eq!(parse(&words).unwrap(), want);
         let Failure { step, object, .. } = parse(&["--x"]).unwrap_err();
         assert_eq!((step.as_str(), object.as_str()), ("read argument", "--x"));
     }

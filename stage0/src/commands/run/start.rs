@@ -29,6 +29,9 @@ pub(crate) struct StartArgs {
     /// Run the pod interactively, with the terminal for its only app
     #[arg(long)]
     interactive: bool,
+    /// Whose journal has the apps' output: the host's, or one of the pod's own, which journalctl -M and --namespace show
+    #[arg(long, value_name = "WHOSE", default_value = "host", value_parser = ["host", "pod"], conflicts_with = "interactive")]
+    journal: String,
     /// Refuse to start the pod where this machine cannot enforce one of its isolators
     #[arg(long)]
     strict_isolators: bool,
@@ -83,6 +86,7 @@ impl StartArgs {
             dns_conf_mode: names.modes.to_string(),
             ipc: self.ipc.clone(),
             supervisor: self.supervisor,
+            own_journal: self.journal == "pod",
             mutable: false,
             uuid: String::new(),
         };
