@@ -7,12 +7,13 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use rkt_tests::{Rkt, args};
+use rkt_tests::{Launcher, Rkt, args};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// A running `rkt events`.
+/// A running `rkt events`. What machined does goes on beside the rest, and is kept apart.
 struct Events {
+    machines: Vec<Value>,
     child: Child,
     lines: BufReader<ChildStdout>,
 }
@@ -30,7 +31,7 @@ impl Events {
             let watched = files.flatten().map(|file| fs::read_to_string(file.path()).unwrap_or_default());
             watched.map(|text| text.matches("inotify wd:").count()).sum::<usize>() >= 6
         });
-        Events { child, lines }
+        Events { machines: Vec::new(), child, lines }
     }
 
     /// What has happened to pods up to an event.
@@ -39,7 +40,9 @@ impl Events {
         while all.last().is_none_or(|last| last["event"] != event) {
             let mut line = String::new();
             assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the end came before {event:?}: {all:?}");
-            all.push(serde_json::from_str(&line).unwrap());
+            let told: Value = serde_json::from_str(&line).unwrap();
+            let is_machined = told["machine"].is_string();
+            if is_machined { &mut self.machines } else { &mut all }.push(told);
         }
         all
     }
@@ -82,6 +85,38 @@ fn the_life_of_a_pod_is_told() {
     rkt.rkt(args!["gc", "--grace-period=0s"]).success();
     let told = events.until("removed");
     assert_eq!(words(&told), ["removed"]);
+}
+
+#[test]
+fn a_pod_that_becomes_a_machine_is_told_so() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    let image = rkt.image("machine", |image| image.sh("echo up; sleep 1000"));
+    let mut early = rkt.start(args![&image]);
+    early.wait_for("up");
+    let name = format!("m{}", &early.uuid()[..8]);
+    let mut events = Events::start(&rkt);
+    let mut pod = rkt.start(args![format!("--pod-name={name}"), &image]);
+    pod.wait_for("up");
+    let machines = [format!("rkt-{}", early.uuid()), name.clone()];
+    let uuids = [early.uuid().to_owned(), pod.uuid().to_owned()];
+    for pod in [early, pod] {
+        rkt.rkt(args!["stop", pod.uuid()]).success();
+        pod.wait();
+    }
+    rkt.rkt(args!["run", "--net=none", "--pod-name=after", &image, "--exec=/bin/true"]).success();
+    // All that was told before.
+    while events.until("exited").last().unwrap()["pod_name"] != "after" {}
+    let of = |index: usize| -> Vec<&str> {
+        let own = events.machines.iter().filter(|event| event["machine"] == machines[index].as_str());
+        own.inspect(|event| assert_eq!(event["name"], uuids[index].as_str()))
+            .map(|event| event["event"].as_str().unwrap())
+            .collect()
+    };
+    assert_eq!(of(0), ["unregistered"]);
+    assert_eq!(of(1), ["registered", "unregistered"]);
 }
 
 #[test]

@@ -23,7 +23,8 @@ use crate::{
     },
 };
 
-/// Show what happens to pods, as it happens: that they are created, prepared, started, have exited, are removed.
+/// Show what happens to pods, as it happens: that they are created, prepared, started, have exited, are removed, and that
+/// machined registers them as machines.
 ///
 /// Nothing is told of what has happened before.
 #[derive(Debug, clap::Args)]
@@ -80,6 +81,9 @@ fn text(
         if let Some(name) = name {
             line.push_str(&format!(" name={name}"));
         }
+        if let Some(machine) = &event.machine {
+            line.push_str(&format!(" machine={machine}"));
+        }
         for (app, status) in statuses.iter().flatten() {
             match status.as_i64().filter(|_| event.kind == Kind::Exited) {
                 Some(status) => line.push_str(&format!(" app-{app}={status}")),
@@ -94,6 +98,9 @@ fn text(
     object.insert("name".to_owned(), json!(event.uuid));
     if let Some(name) = name {
         object.insert("pod_name".to_owned(), json!(name));
+    }
+    if let Some(machine) = &event.machine {
+        object.insert("machine".to_owned(), json!(machine));
     }
     if let Some(statuses) = statuses {
         object.insert("app_names".to_owned(), json!(statuses.keys().collect::<Vec<_>>()));

@@ -1,5 +1,5 @@
-//! What happens to pods, as it happens: by what is told of their directories. Pods leave their places by `rename(2)`, and
-//! end with the close of the descriptor that holds their lock.
+//! What happens to pods, as it happens: by what is told of their directories, and of machined's. Pods leave their places by
+//! `rename(2)`, and end with the close of the descriptor that holds their lock.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rkt_pod::{Place, PodDir, lookup};
+use rkt_pod::{Place, PodDir, lookup, names};
 use rustix::{
     fs::{
         FlockOperation, Mode, OFlags,
@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-/// What may happen to a pod, in this order. What happened unseen before something else is told before it.
+/// What may happen to a pod, in this order but for what machined does. What happened unseen before something else is told before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// It has a directory, and is being prepared.
@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     Prepared,
     /// It runs.
     Started,
+    /// machined knows it as a machine.
+    Registered,
+    /// machined does not know it any more.
+    Unregistered,
     /// Who prepared it died, or did not come to its end.
     Aborted,
     /// It has ended.
@@ -43,6 +47,8 @@ impl Kind {
             Kind::Created => "created",
             Kind::Prepared => "prepared",
             Kind::Started => "started",
+            Kind::Registered => "registered",
+            Kind::Unregistered => "unregistered",
             Kind::Aborted => "aborted",
             Kind::Exited => "exited",
             Kind::Removed => "removed",
@@ -57,7 +63,13 @@ pub(crate) struct Event {
     pub(crate) kind: Kind,
     /// To which pod.
     pub(crate) uuid: String,
+    /// The machine that it is for machined, where that is what is told.
+    pub(crate) machine: Option<String>,
 }
+
+/// Where machined notes each machine in a file of its name: where sd_login_monitor_new(3) looks, too. What is in the files
+/// is machined's own.
+const MACHINES: &str = "/run/systemd/machines";
 
 /// A close of the lock is told before the lock is free: how long until we look at it, twice as long each time.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -80,6 +92,10 @@ pub(crate) struct Watcher {
     data: PathBuf,
     inotify: OwnedFd,
     places: HashMap<i32, Place>,
+    /// The watch of machined's directory, where there is one.
+    machines: Option<i32>,
+    /// The pods that are machines, by the machines' names.
+    registered: HashMap<String, String>,
     watches: HashMap<i32, String>,
     pods: HashMap<String, Known>,
     events: Vec<Event>,
@@ -103,10 +119,19 @@ impl Watcher {
                 .with_context(|| format!("watch {}", path.display()))?;
             places.insert(watch, place);
         }
+        let flags = WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+        let machines = match inotify::add_watch(&inotify, MACHINES, flags) {
+            Ok(watch) => Some(watch),
+            // Without systemd there are no machines.
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(errno).with_context(|| format!("watch {MACHINES}")),
+        };
         let mut watcher = Watcher {
             data: data.to_owned(),
             inotify,
             places,
+            machines,
+            registered: HashMap::new(),
             watches: HashMap::new(),
             pods: HashMap::new(),
             events: Vec::new(),
@@ -156,7 +181,13 @@ impl Watcher {
     }
 
     fn told(&mut self, watch: i32, flags: ReadFlags, name: Option<String>) {
-        if let (Some(place), Some(uuid)) = (self.places.get(&watch).copied(), name) {
+        if Some(watch) == self.machines {
+            match name {
+                Some(machine) if flags.contains(ReadFlags::DELETE) => self.is_no_machine(&machine),
+                Some(machine) => self.is_machine(machine),
+                None => {}
+            }
+        } else if let (Some(place), Some(uuid)) = (self.places.get(&watch).copied(), name) {
             if !lookup::is_uuid(&uuid) {
                 return;
             }
@@ -201,6 +232,28 @@ impl Watcher {
         self.look_soon(uuid);
     }
 
+    /// machined has noted a machine, or more of it.
+    fn is_machine(&mut self, machine: String) {
+        let named = machine.strip_prefix("rkt-").filter(|uuid| lookup::is_uuid(uuid));
+        let pod = match named {
+            Some(uuid) => lookup::by_uuid(&self.data, uuid),
+            None => names::holders(&self.data, &machine).unwrap_or_default().into_iter().find(names::lives),
+        };
+        let Some(uuid) = pod.map(|pod| pod.uuid().to_owned()) else { return };
+        if self.registered.insert(machine.clone(), uuid.clone()).is_none() {
+            // It runs for longer than that, whatever is told first.
+            self.happened(&uuid, Kind::Started);
+            self.events.push(Event { kind: Kind::Registered, uuid, machine: Some(machine) });
+        }
+    }
+
+    fn is_no_machine(&mut self, machine: &str) {
+        if let Some(uuid) = self.registered.remove(machine) {
+            let machine = Some(machine.to_owned());
+            self.events.push(Event { kind: Kind::Unregistered, uuid, machine });
+        }
+    }
+
     fn watch(&mut self, uuid: &str, place: Place) {
         let path = PodDir::new(&self.data, place, uuid).path();
         let flags = WatchFlags::CLOSE_NOWRITE | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
@@ -220,7 +273,7 @@ impl Watcher {
     /// Notes what has happened, and what must have before.
     fn happened(&mut self, uuid: &str, kind: Kind) {
         let last = self.pods.get(uuid).map(|pod| pod.last);
-        let mut tell = |kind: Kind| self.events.push(Event { kind, uuid: uuid.to_owned() });
+        let mut tell = |kind: Kind| self.events.push(Event { kind, uuid: uuid.to_owned(), machine: None });
         if last.is_some_and(|last| last >= kind) {
             return;
         }
@@ -300,6 +353,18 @@ impl Watcher {
             self.is_in(pod.uuid(), pod.place());
             self.look_at_lock(pod.uuid());
         }
+        let machines: Vec<String> = match std::fs::read_dir(MACHINES) {
+            Ok(entries) => {
+                entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        for gone in
+            self.registered.keys().filter(|name| !machines.contains(name)).cloned().collect::<Vec<_>>()
+        {
+            self.is_no_machine(&gone);
+        }
+        machines.into_iter().for_each(|machine| self.is_machine(machine));
         Ok(())
     }
 }
