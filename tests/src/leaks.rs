@@ -25,6 +25,7 @@ pub(crate) fn left(base: &Path, pods: &[String], launcher: Launcher) -> Vec<Stri
         "/run/systemd/machines",
         "/run/systemd/nspawn",
         "/run/systemd/transient",
+        "/run/systemd/units",
         "/var/log/journal",
         "/run/log/journal",
     ] {

@@ -119,10 +119,6 @@ fn app_units_are_in_the_pods_slice_bound_to_the_machine() {
         let names = |key: &str| show.value(key).unwrap_or_default().replace("\\\\", "\\");
         assert_eq!(names("BindsTo").trim_matches('"'), machine, "{show:?}");
         assert!(names("After").contains(&machine), "{show:?}");
-        assert!(
-            show.value("LogExtraFields")
-                .is_some_and(|fields| fields.contains(&format!("RKT_POD_UUID={uuid}")))
-        );
         let main = show.value("MainPID").unwrap();
         let command = std::fs::read(format!("/proc/{main}/cmdline")).unwrap();
         assert!(String::from_utf8_lossy(&command).starts_with("sleep\u{0}1000"), "MainPID is the app");

@@ -353,9 +353,6 @@ impl Launcher for Systemd {
 
     fn launch(&mut self, launch: Launch<'_>) -> Result<Option<Pid>> {
         let program = self.program.to_string_lossy().into_owned();
-        let fields: Vec<Vec<u8>> = [("RKT_POD_UUID", self.uuid.as_str()), ("RKT_APP_NAME", launch.name)]
-            .map(|(name, value)| format!("{name}={value}").into_bytes())
-            .into();
         let control = Fd::from(&launch.control);
         let unit = &self.units[launch.app];
         let mut properties: Properties<'_> = vec![
@@ -373,8 +370,9 @@ impl Launcher for Systemd {
             ("StandardInputFileDescriptor", control.into()),
             ("StandardOutput", "null".into()),
             ("StandardError", "journal".into()),
+            // No `LogExtraFields`: systemd keeps a file for them in /run/systemd/units, which it never removes. Each line of the
+            // app's has its fields from us.
             ("SyslogIdentifier", launch.name.into()),
-            ("LogExtraFields", fields.into()),
             ("ExecStart", vec![(program.as_str(), vec!["app-exec", launch.spec], false)].into()),
         ];
         properties.extend(self.ties(true));
