@@ -47,6 +47,28 @@ fn machinectl_shows_the_pod_while_it_runs() {
 }
 
 #[test]
+fn case_37_a_pod_is_registered_without_what_this_systemd_lacks() {
+    let rkt = Rkt::new();
+    if rkt.launcher() == Launcher::Direct {
+        return;
+    }
+    let (service, object) = ("org.freedesktop.machine1", "/org/freedesktop/machine1");
+    let methods =
+        tool(&["busctl", "introspect", service, object, "org.freedesktop.machine1.Manager"]).success();
+    // Of the three systems one has it, which then knows init by a descriptor.
+    let by_descriptor = methods.stdout.contains(".RegisterMachineEx");
+    assert!(methods.stdout.contains(".RegisterMachineWithNetwork"), "{methods:?}");
+    let pod = two_apps(&rkt);
+    let name = format!("rkt-{}", pod.uuid());
+    let show = tool(&["machinectl", "show", &name]).success();
+    let leader = pod.init().as_raw_nonzero().to_string();
+    assert_eq!(show.value("Leader"), Some(leader.as_str()), "by descriptor: {by_descriptor}");
+    let status = rkt.rkt(["status", pod.uuid()]).success();
+    assert_eq!((status.value("machine"), status.value("machine-reason")), (Some(name.as_str()), None));
+    end(pod);
+}
+
+#[test]
 fn machined_knows_the_interfaces_and_networkd_leaves_them_alone() {
     let rkt = Rkt::new();
     if rkt.launcher() == Launcher::Direct {

@@ -83,7 +83,7 @@ impl Drop for Machine<'_> {
 }
 
 #[test]
-fn case_29_the_machine_is_started_anew_in_the_middle() {
+fn case_43_the_machine_is_started_anew_in_the_middle() {
     let rkt = Rkt::new();
     if is_testbed() || rkt.launcher() == Launcher::Systemd {
         return;

@@ -30,7 +30,7 @@ fn assert_exited(rkt: &Rkt, uuid: &str) {
 
 // APPC-223
 #[test]
-fn sigterm_and_sigint_stop_the_apps_in_order() {
+fn case_39_sigterm_and_sigint_stop_the_apps_in_order() {
     for signal in [Signal::TERM, Signal::INT] {
         let rkt = Rkt::new();
         let pod = two_apps(&rkt);
@@ -67,7 +67,7 @@ fn an_app_that_fails_while_it_is_stopped_decides() {
 }
 
 #[test]
-fn a_second_sigterm_kills() {
+fn case_39_a_second_sigterm_kills() {
     let rkt = Rkt::new();
     let image = rkt.image("stubborn", |image| image.sh(STUBBORN));
     let mut pod = rkt.start(args![&image]);
@@ -172,7 +172,7 @@ fn case_31_a_stale_pid_is_never_signalled() {
 }
 
 #[test]
-fn machinectl_poweroff_and_terminate_end_the_pod() {
+fn case_39_machinectl_poweroff_and_terminate_end_the_pod() {
     for (verb, kind) in [("poweroff", "orderly"), ("terminate", "at once")] {
         let rkt = Rkt::new();
         if rkt.launcher() == Launcher::Direct {

@@ -93,6 +93,49 @@ fn a_pod_is_ready_when_its_apps_are_started_and_those_that_say_so_are_ready() {
 }
 
 #[test]
+fn case_47_what_an_app_says_of_processes_and_descriptors_stays_in_the_pod() {
+    let rkt = Rkt::new();
+    let manager = Manager::new(&rkt);
+    let huge = format!("say=STATUS={}", "A".repeat(100_000));
+    let image = service(
+        &rkt,
+        "lies",
+        true,
+        &[
+            "print=up",
+            "until=USR1",
+            "say=MAINPID=1",
+            "say=MAINPIDFD=1,MAINPIDFDID=1",
+            "say=FDSTORE=1,FDNAME=x,FDPOLL=0",
+            "say=FDSTOREREMOVE=1,FDNAME=x",
+            "say=NOTIFYACCESS=all",
+            "say=ERRNO=1,BUSERROR=x,EXIT_STATUS=7,MONITOR_USEC=0,WATCHDOG_USEC=1,WATCHDOG=yes",
+            "say=STOPPING=1",
+            "say=BARRIER=1",
+            "say=READY=10,READY = 1,EXTEND_TIMEOUT_USEC=never,=,",
+            &huge,
+            "say=STATUS=fine,READY=1",
+            "stays",
+        ],
+    );
+    let mut pod = manager.starts(&rkt, &args![&image]);
+    pod.wait_for("up");
+    manager.hears_nothing();
+    pod.signal(Signal::USR1);
+    let long = manager.hears();
+    assert!(long.starts_with("STATUS=AAA") && long.len() <= 4096, "{} bytes", long.len());
+    let mut all = manager.hears();
+    if !all.contains("READY=1") {
+        all = format!("{all}\n{}", manager.hears());
+    }
+    assert_eq!(all, "STATUS=fine\nREADY=1");
+    manager.hears_nothing();
+    pod.signal(Signal::TERM);
+    assert_eq!(manager.hears(), "STOPPING=1");
+    pod.wait();
+}
+
+#[test]
 fn a_pod_whose_apps_say_nothing_is_ready_when_they_are_started() {
     let rkt = Rkt::new();
     let manager = Manager::new(&rkt);

@@ -100,7 +100,7 @@ fn a_pod_is_started_again_when_it_fails_and_when_it_asks_for_it() {
 }
 
 #[test]
-fn stopping_is_orderly_whoever_is_signalled() {
+fn case_39_stopping_is_orderly_whoever_is_signalled() {
     // By ExecStop= and the signal after it; by the signal alone; with all processes of the unit signalled.
     let changes: [&[(&str, &str)]; 3] = [
         &[],
