@@ -62,12 +62,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Makes an [`Error::Io`] out of what the kernel said about `object`.
 pub fn io_error(operation: &'static str, object: &Path) -> impl FnOnce(rustix::io::Errno) -> Error {
-    let object = object.display().to_string();
-    move |errno| Error::Io { operation, object, source: errno.into() }
+    move |errno| Error::Io { operation, object: object.display().to_string(), source: errno.into() }
 }
 
 /// As [`io_error`], for the standard library's errors.
 pub fn std_error(operation: &'static str, object: &Path) -> impl FnOnce(io::Error) -> Error {
-    let object = object.display().to_string();
-    move |source| Error::Io { operation, object, source }
+    move |source| Error::Io { operation, object: object.display().to_string(), source }
 }

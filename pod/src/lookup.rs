@@ -1,10 +1,15 @@
 //! Finding pods: all of them, or the one that a user means.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::path::Path;
+
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, RawDir},
+    io::Errno,
+};
 
 use crate::{
     directory::PodDir,
-    error::{Error, Result, std_error},
+    error::{Error, Result, io_error},
     layout, names,
     state::Place,
 };
@@ -18,21 +23,36 @@ pub fn all(data: &Path, places: &[Place]) -> Result<Vec<PodDir>> {
     beginning(data, places, "")
 }
 
+const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How much of a directory is read at once, in bytes: a thousand pods.
+const BUFFER: usize = 64 * 1024;
+
 fn beginning(data: &Path, places: &[Place], prefix: &str) -> Result<Vec<PodDir>> {
     let mut pods: Vec<PodDir> = Vec::new();
+    let mut buffer = Vec::with_capacity(BUFFER);
     for &place in places {
         let directory = data.join(layout::PODS).join(place.directory());
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(std_error("list", &directory)(error)),
+        let opened = match rustix::fs::open(&directory, OPEN, Mode::empty()) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(io_error("list", &directory)(errno)),
         };
-        for entry in entries {
-            let entry = entry.map_err(std_error("list", &directory))?;
-            if let Some(name) = entry.file_name().to_str()
+        let mut entries = RawDir::new(&opened, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(io_error("list", &directory))?;
+            let is_directory = || match entry.file_type() {
+                // Some file systems do not tell.
+                FileType::Unknown => {
+                    rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+                }
+                kind => kind == FileType::Directory,
+            };
+            if let Ok(name) = entry.file_name().to_str()
                 && name.starts_with(prefix)
                 && is_uuid(name)
-                && entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && is_directory()
             {
                 pods.push(PodDir::new(data, place, name));
             }
@@ -97,6 +117,8 @@ pub fn is_uuid(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
