@@ -84,6 +84,8 @@ unit: build
 
 # The functional tests on this machine, with the launcher that needs no systemd.
 plain: images
+	@# For the test that starts a machine anew.
+	tests/testbed/make-root trixie-reboot
 	RKT_TEST_SUPERVISOR=direct $(CARGO) nextest run --locked --profile functional -p rkt-tests
 
 # The same against the systemd of each suite. One after the other: each booted system wants both processors.
